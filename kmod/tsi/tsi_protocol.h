@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Transparent socket impersonation: what tsi.ko in the guest and a3s-box-vsock on the host say to each other.
+ *
+ * Three kinds of vsock connection, all opened by the guest to CID 2, and one kind opened by the host:
+ *
+ *   TSI_PORT_CONTROL   SOCK_STREAM, one per guest, opened when the module loads and again whenever it was lost. Both
+ *                      sides send fixed-size struct tsi_message. The host always takes what is sent, so it never blocks.
+ *   TSI_PORT_STREAM    SOCK_STREAM, one per proxied TCP connection. Carries the application's bytes and nothing else.
+ *   TSI_PORT_DATAGRAM  SOCK_SEQPACKET, one per proxied UDP (or ICMP echo) socket. Every message is a struct tsi_address
+ *                      (destination when the guest sends, source when the host sends) followed by the payload.
+ *   incoming           SOCK_STREAM from the host (CID 2, a port of the host's choice) to the vsock port of a listener that
+ *                      the guest announced: one client of a published port.
+ *
+ * A socket is named by the vsock port of the end that opened it. What concerns a connection travels on the control
+ * connection *ahead* of the vsock packet that it explains: both directions are one ordered queue.
+ *
+ *   guest: CONNECT(port, remote)    then OP_REQUEST from that port to TSI_PORT_STREAM
+ *   host:  CONNECTED(port, local)   then OP_RESPONSE          when the host's connect has succeeded
+ *          FAILED(port, error)      then OP_RST               when it has not
+ *   host:  INCOMING(port, listener) then OP_REQUEST from that port to the listener's port
+ *   guest: DATAGRAM(port, local)    then OP_REQUEST from that port to TSI_PORT_DATAGRAM
+ *
+ * The last packets of a connection are vsock's own: SHUTDOWN for each half, RST. RESET(port, error) may precede an RST
+ * where the error is not ECONNRESET.
+ *
+ * All integers little-endian, but for tsi_address.port, which is in network order as in struct sockaddr. Error numbers are
+ * Linux's generic ones (asm-generic/errno.h), positive. Reserved fields are zero when sent and ignored when read.
+ */
+#ifndef TSI_PROTOCOL_H
+#define TSI_PROTOCOL_H
+
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
+#include <stdint.h>
+typedef uint8_t __u8;
+typedef uint16_t __le16;
+typedef uint16_t __be16;
+typedef uint32_t __le32;
+#endif
+
+#define TSI_VERSION 1u
+#define TSI_HOST_CID 2u
+
+enum tsi_port {
+	TSI_PORT_CONTROL = 1024,
+	TSI_PORT_STREAM = 1025,
+	TSI_PORT_DATAGRAM = 1026,
+};
+
+/* Addresses in the guest that mean something to the host. */
+#define TSI_ADDRESS_GUEST 0xc0000008u	 /* 192.0.0.8, on the guest's lo */
+#define TSI_ADDRESS_RESOLVER 0xc0000009u /* 192.0.0.9: port 53, UDP and TCP, is answered by the device */
+#define TSI_ADDRESS_HOST 0xc000000au	 /* 192.0.0.10: the host's loopback, where that was asked for */
+
+/**
+ * struct tsi_address - an internet endpoint
+ * @family:	TSI_FAMILY_NONE (nothing known), _V4 or _V6
+ * @port:	network order
+ * @scope:	IPv6 scope id, in the guest's numbering; 0 for IPv4
+ * @bytes:	IPv4 in the first four, network order; or IPv6
+ */
+enum tsi_family { TSI_FAMILY_NONE = 0, TSI_FAMILY_V4 = 2, TSI_FAMILY_V6 = 10 };
+
+struct tsi_address {
+	__le16 family;
+	__be16 port;
+	__le32 scope;
+	__u8 bytes[16];
+};
+
+enum tsi_message_type {
+	/* Both: first message of each side. port: TSI_VERSION; value: TSI_HELLO_* bits. The lower version counts. */
+	TSI_HELLO = 1,
+
+	/* Guest to host. */
+	TSI_CONNECT = 2,    /* port, remote; local if the socket was bound; value: TSI_STREAM_* bits wanted from the start */
+	TSI_LISTEN = 3,	    /* port: vsock port of the listener; local: what the program is listening on; value: TSI_LISTEN_* */
+	TSI_UNLISTEN = 4,   /* port */
+	TSI_DATAGRAM = 5,   /* port; local if bound; value: protocol, 17 (UDP) or 1/58 (ICMP echo) */
+	TSI_PEER = 6,	    /* port of a datagram socket; remote: it was connected there, or NONE: disconnected. Answered by CONNECTED or FAILED */
+	TSI_OPTION = 7,	    /* port; error: enum tsi_option; value */
+	TSI_DATAGRAM_BOUND = 8, /* port; local: the datagram socket is bound here and takes published datagrams */
+
+	/* Host to guest. */
+	TSI_CONNECTED = 32, /* port; local: the host socket's address; remote: its peer */
+	TSI_FAILED = 33,    /* port, error */
+	TSI_INCOMING = 34,  /* port: the host's; value: vsock port of the listener; local and remote as the host's accept gave them */
+	TSI_RESET = 35,	    /* port, error: why the RST that follows */
+	TSI_DATAGRAM_ERROR = 36, /* port, error; remote: the destination that it concerns */
+};
+
+enum tsi_hello_bits {
+	TSI_HELLO_V4 = 1 << 0, /* host: there is an IPv4 address other than loopback */
+	TSI_HELLO_V6 = 1 << 1, /* host: likewise IPv6 */
+};
+
+enum tsi_stream_bits {
+	TSI_STREAM_NODELAY = 1 << 0,
+	TSI_STREAM_KEEPALIVE = 1 << 1,
+};
+
+enum tsi_listen_bits {
+	TSI_LISTEN_V6ONLY = 1 << 0,
+};
+
+/* Socket options that matter on the host's socket. */
+enum tsi_option {
+	TSI_OPTION_NODELAY = 1,	  /* value 0, 1 */
+	TSI_OPTION_KEEPALIVE = 2, /* value 0, 1 */
+	TSI_OPTION_KEEPIDLE = 3,  /* seconds */
+	TSI_OPTION_KEEPINTVL = 4, /* seconds */
+	TSI_OPTION_KEEPCNT = 5,
+	TSI_OPTION_LINGER = 6,	  /* seconds; 0xffffffff: off; 0: the close is a reset */
+	TSI_OPTION_USER_TIMEOUT = 7, /* milliseconds */
+};
+
+/**
+ * struct tsi_message - the one shape of everything on the control connection, 64 bytes
+ * @type:	enum tsi_message_type; unknown ones are ignored
+ * @port:	vsock port that names the socket
+ * @error:	errno, or enum tsi_option
+ * @value:	as the type says
+ */
+struct tsi_message {
+	__le16 type;
+	__le16 reserved;
+	__le32 port;
+	__le32 error;
+	__le32 value;
+	struct tsi_address local;
+	struct tsi_address remote;
+};
+
+/* Largest message on a datagram connection: address and the largest UDP payload. */
+#define TSI_DATAGRAM_MAX (sizeof(struct tsi_address) + 65507u)
+
+_Static_assert(sizeof(struct tsi_address) == 24, "part of the protocol");
+_Static_assert(sizeof(struct tsi_message) == 64, "part of the protocol");
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Strings, string vectors, numbers, sizes, times: parsing what people type and printing what people read. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* NULL-terminated vectors of owned strings. */
+char **strv_free(char **v);
+size_t strv_length(char *const *v);
+/* Append a copy; the vector may move. 0 or -ENOMEM. */
+int strv_add(char ***v, const char *s);
+char **strv_copy(char *const *v);
+bool strv_has(char *const *v, const char *s);
+
+bool text_starts(const char *s, const char *prefix);
+/* Whole string as a number within [min, max]; -EINVAL, -ERANGE. */
+int text_to_int(const char *s, int64_t min, int64_t max, int64_t *ret);
+/* "512m", "1g", "64k", "1073741824b": bytes. -EINVAL, -ERANGE. */
+int text_to_bytes(const char *s, int64_t *ret);
+/* Compare so that net2 comes before net10. */
+int text_natural_compare(const char *a, const char *b);
+/* Damerau-Levenshtein distance, for "did you mean". */
+unsigned text_distance(const char *a, const char *b);
+/* 32 random bytes as 64 lower-case hexadecimal characters (ids). 0 or a negative errno. */
+int text_random_id(char ret_id[static 65]);
+
+/* RFC 3339 in UTC with nanoseconds, as docker prints. */
+#define TEXT_TIME_MAX 40
+void text_time(int64_t unix_ns, char ret[static TEXT_TIME_MAX]);
+int text_to_time(const char *s, int64_t *ret_unix_ns);
+int64_t text_now_ns(void);
+/* "5 minutes", "2 hours", "About a minute", as docker's tables say. */
+void text_duration(int64_t seconds, char ret[static TEXT_TIME_MAX]);
+/* "187MB", "1.23GB": decimal, as docker's tables say. */
+void text_size(int64_t bytes, char ret[static 16]);
