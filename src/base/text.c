@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/own.h"
+
+#define NS_PER_S INT64_C(1000000000)
+
+char **strv_free(char **v)
+{
+	for (char **p = v; p && *p; p++)
+		free(*p);
+	free(v);
+	return NULL;
+}
+
+size_t strv_length(char *const *v)
+{
+	size_t n = 0;
+
+	while (v && v[n])
+		n++;
+	return n;
+}
+
+int strv_add(char ***v, const char *s)
+{
+	size_t n = strv_length(*v);
+	char **more = realloc(*v, (n + 2) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*v = more;
+	more[n + 1] = NULL;
+	more[n] = strdup(s);
+	return more[n] ? 0 : -ENOMEM;
+}
+
+char **strv_copy(char *const *v)
+{
+	char **copy = calloc(1, sizeof(*copy));
+
+	for (; copy && v && *v; v++)
+		if (strv_add(&copy, *v) < 0)
+			return strv_free(copy);
+	return copy;
+}
+
+bool strv_has(char *const *v, const char *s)
+{
+	for (; v && *v; v++)
+		if (strcmp(*v, s) == 0)
+			return true;
+	return false;
+}
+
+bool text_starts(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+int text_to_int(const char *s, int64_t min, int64_t max, int64_t *ret)
+{
+	char *end;
+	long long v;
+
+	if (!isdigit((unsigned char)s[0]) && !(s[0] == '-' && isdigit((unsigned char)s[1])))
+		return -EINVAL;
+	errno = 0;
+	v = strtoll(s, &end, 10);
+	if (*end)
+		return -EINVAL;
+	if (errno || v < min || v > max)
+		return -ERANGE;
+	*ret = v;
+	return 0;
+}
+
+int text_to_bytes(const char *s, int64_t *ret)
+{
+	static const char units[] = "bkmgt";
+	char *end;
+	const char *unit;
+	double v;
+
+	if (!isdigit((unsigned char)s[0]))
+		return -EINVAL;
+	v = strtod(s, &end);
+	if (*end) {
+		unit = strchr(units, tolower((unsigned char)*end));
+		if (!unit || !*unit)
+			return -EINVAL;
+		for (; unit > units; unit--)
+			v *= 1024;
+		end++;
+		if (tolower((unsigned char)*end) == 'i')
+			end++;
+		if (tolower((unsigned char)*end) == 'b')
+			end++;
+		if (*end)
+			return -EINVAL;
+	}
+	if (!(v >= 0 && v < 9e18))
+		return -ERANGE;
+	*ret = (int64_t)v;
+	return 0;
+}
+
+int text_natural_compare(const char *a, const char *b)
+{
+	while (*a && *b) {
+		if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
+			size_t n, m;
+
+			a += strspn(a, "0");
+			b += strspn(b, "0");
+			n = strspn(a, "0123456789");
+			m = strspn(b, "0123456789");
+			if (n != m)
+				return n < m ? -1 : 1;
+			for (; n; n--, a++, b++)
+				if (*a != *b)
+					return *a < *b ? -1 : 1;
+			continue;
+		}
+		if (*a != *b)
+			return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
+		a++;
+		b++;
+	}
+	return *a ? 1 : *b ? -1 : 0;
+}
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+	return MIN(a, MIN(b, c));
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+	enum { LONGEST = 64 };
+	unsigned rows[3][LONGEST + 1], n = (unsigned)strlen(a), m = (unsigned)strlen(b);
+
+	if (n > LONGEST || m > LONGEST)
+		return n > m ? n : m;
+	for (unsigned j = 0; j <= m; j++)
+		rows[0][j] = j;
+	for (unsigned i = 1; i <= n; i++) {
+		unsigned *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= m; j++) {
+			row[j] = min3(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[j] = MIN(row[j], above2[j - 2] + 1);
+		}
+	}
+	return rows[n % 3][m];
+}
+
+int text_random_id(char ret_id[static 65])
+{
+	uint8_t bytes[32];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return -EIO;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		(void)snprintf(ret_id + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+void text_time(int64_t unix_ns, char ret[static TEXT_TIME_MAX])
+{
+	time_t seconds = (time_t)(unix_ns / NS_PER_S);
+	struct tm tm;
+	size_t n;
+
+	if (!gmtime_r(&seconds, &tm)) {
+		ret[0] = '\0';
+		return;
+	}
+	n = strftime(ret, TEXT_TIME_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(ret + n, TEXT_TIME_MAX - n, ".%09" PRId64 "Z", unix_ns % NS_PER_S);
+}
+
+int text_to_time(const char *s, int64_t *ret_unix_ns)
+{
+	struct tm tm = { 0 };
+	const char *p = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+	int64_t fraction = 0, unit = NS_PER_S / 10, offset = 0;
+
+	if (!p)
+		return -EINVAL;
+	if (*p == '.')
+		for (p++; isdigit((unsigned char)*p); p++, unit /= 10)
+			fraction += (*p - '0') * unit;
+	if (*p == '+' || *p == '-') {
+		int hours, minutes, used = 0;
+
+		if (sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2)
+			return -EINVAL;
+		offset = (*p == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+		p += 1 + used;
+	} else if (*p == 'Z') {
+		p++;
+	}
+	if (*p)
+		return -EINVAL;
+	*ret_unix_ns = ((int64_t)timegm(&tm) - offset) * NS_PER_S + fraction;
+	return 0;
+}
+
+int64_t text_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+void text_duration(int64_t s, char ret[static TEXT_TIME_MAX])
+{
+	static const struct {
+		int64_t below, unit;
+		const char *text;
+	} steps[] = {
+		{ 1, 1, "Less than a second" }, { 2, 1, "1 second" }, { 60, 1, "%" PRId64 " seconds" },
+		{ 120, 60, "About a minute" }, { 2760, 60, "%" PRId64 " minutes" }, { 5400, 3600, "About an hour" },
+		{ 172800, 3600, "%" PRId64 " hours" }, { 1209600, 86400, "%" PRId64 " days" },
+		{ 5184000, 604800, "%" PRId64 " weeks" }, { 63072000, 2592000, "%" PRId64 " months" },
+		{ INT64_MAX, 31536000, "%" PRId64 " years" },
+	};
+	size_t i = 0;
+
+	while (s >= steps[i].below && i + 1 < ARRAY_SIZE(steps))
+		i++;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	(void)snprintf(ret, TEXT_TIME_MAX, steps[i].text, (s + (i == 6 ? steps[i].unit / 2 : 0)) / steps[i].unit);
+#pragma GCC diagnostic pop
+}
+
+void text_size(int64_t bytes, char ret[static 16])
+{
+	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
+	double v = (double)bytes;
+	size_t unit = 0;
+
+	while (v >= 999.5 && unit + 1 < ARRAY_SIZE(units)) {
+		v /= 1000;
+		unit++;
+	}
+	(void)snprintf(ret, 16, "%.3g%s", v, units[unit]);
+}
