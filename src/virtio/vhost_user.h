@@ -23,8 +23,8 @@
 #include <stdint.h>
 
 #include "base/loop.h"
-#include "gmem.h"
-#include "virtq.h"
+#include "virtio/gmem.h"
+#include "virtio/virtq.h"
 
 #define VHOST_USER_QUEUES_MAX 16u
 #define VHOST_USER_CONFIG_MAX 256u
@@ -82,7 +82,7 @@ struct vhost_user {
 	/* message being received */
 	uint8_t message[VHOST_USER_MESSAGE_MAX];
 	size_t received;
-	int fds[GMEM_REGIONS_MAX];
+	int fds[GMEM_REGIONS_MAX + 1]; /* one more than is ever right, so that too many show */
 	unsigned n_fds;
 };
 

@@ -31,7 +31,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "gmem.h"
+#include "virtio/gmem.h"
 
 #define VIRTQ_SIZE_MAX 32768u
 
@@ -61,7 +61,7 @@ struct virtq_setup {
  */
 struct virtq {
 	struct gmem *mem;
-	const struct vring_desc *desc;
+	const uint8_t *desc; /* struct vring_desc each */
 	struct vring_avail *avail;
 	struct vring_used *used;
 	uint16_t size_mask;
@@ -115,6 +115,9 @@ static inline void virtq_flush(struct virtq *q)
 	virtq_publish(q);
 	virtq_notify(q);
 }
+
+/* Another eventfd to interrupt with; used once at once, since an interrupt may have gone to the old one unseen. */
+void virtq_set_call(struct virtq *q, int call_fd);
 
 /* Ask the driver not to kick while we look anyway. A hint: kicks may still come. */
 void virtq_kicks_off(struct virtq *q);
