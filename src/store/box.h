@@ -12,6 +12,7 @@
 
 #define BOX_ID_LENGTH 64
 #define BOX_SHORT_LENGTH 12
+#define BOX_NAME_MAX 64
 
 enum box_network { BOX_NETWORK_TSI, BOX_NETWORK_NONE, BOX_NETWORK_BRIDGE };
 enum box_protocol { BOX_TCP, BOX_UDP };
@@ -99,6 +100,10 @@ int box_state_from_json(const json_t *json, struct box_state *ret, struct failur
 
 const char *box_status_name(enum box_status status);   /* docker's words: created running exited dead ... */
 bool box_status_is_alive(enum box_status status);
+const char *box_network_name(enum box_network network);
+const char *box_protocol_name(enum box_protocol protocol);
+bool box_id_is_valid(const char *id);		       /* 64 lower-case hexadecimal digits */
+bool box_name_is_valid(const char *name);	       /* letter or digit first, then letters digits _ . -, at most 64 */
 /* "$A3S_HOME/boxes/<id>/<file>" and "<runtime>/<short id>/<file>"; file "" gives the directory. */
 int box_path(const struct home *home, const char *id, const char *file, char ret[static PATH_MAX]);
 int box_runtime_path(const struct home *home, const char *id, const char *file, char ret[static PATH_MAX]);
@@ -112,7 +117,7 @@ int box_create(struct home *home, struct box_config *config, int *ret_pending_fd
 int box_commit(struct home *home, const char *id, int *pending_fd, struct failure *f);
 /* Remove records whose maker died; called by every command that changes something. Holds the lock. */
 int box_sweep(struct home *home, struct failure *f);
-/* Remove a box that is not running. */
+/* Remove a box that is not running; one that is: EXIT_IN_USE. The record need not be readable. */
 int box_remove(struct home *home, const char *id, struct failure *f);
 
 /* A missing or corrupt file: -1 and a sentence with its name; a corrupt one is kept as it is. */
@@ -123,6 +128,13 @@ int box_write_state(const struct home *home, const char *id, const struct box_st
 
 /* Full id, then exact name, then unambiguous prefix of an id (docker's order). Unknown or ambiguous: -1 and a sentence, code 1. */
 int box_resolve(const struct home *home, const char *name, char ret_id[static BOX_ID_LENGTH + 1], struct failure *f);
+
+/* Holder of a name: 0 and its id, or -ENOENT. */
+int box_find_name(const struct home *home, const char *name, char ret_id[static BOX_ID_LENGTH + 1]);
+/* Whether a monitor holds the box's lock. */
+bool box_is_held(const struct home *home, const char *id);
+/* Wait until none holds it any more. A box that was removed meanwhile is fine: 0. */
+int box_wait_released(const struct home *home, const char *id);
 
 /**
  * struct box_list - all boxes, newest first. A record that cannot be read is left out and counted in `broken`, with the first

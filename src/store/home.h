@@ -3,6 +3,8 @@
  * Where things are kept.
  *
  * A3S_HOME (default ~/.a3s, made 0700):
+ *	names/<name>			link to the id: an index of the records, see box.c
+ *	runtime				link to the runtime directory: whoever was first has chosen it for all
  *	lock				taken for every change of the set of boxes or images
  *	boxes/<id>/config.json		what was asked for (struct box_config); written by the command line under the lock
  *	boxes/<id>/state.json		what happened (struct box_state); written by the box's monitor, or by whoever holds the box's lock
