@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -372,10 +371,13 @@ int io_set_nonblock(int fd, bool on)
 	return 0;
 }
 
+/* Open file description locks: unlike flock(), they can be asked about without being taken for a moment. */
 int io_lock(int fd, bool wait)
 {
-	while (flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	while (fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock) < 0) {
+		if (errno == EAGAIN || errno == EACCES)
 			return -EAGAIN;
 		if (errno != EINTR)
 			return -errno;
@@ -386,7 +388,7 @@ int io_lock(int fd, bool wait)
 bool io_is_locked(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	/* A shared lock conflicts with a holder but not with others who only ask. */
-	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

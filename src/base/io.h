@@ -31,7 +31,8 @@ ssize_t io_send_fds(int sock, const void *data, size_t size, const int *fds, siz
 ssize_t io_recv_fds(int sock, void *data, size_t size, int *ret_fds, size_t *n_fds);
 int io_set_nonblock(int fd, bool on);
 
-/* Lock held by the open file description, gone when its last holder dies. 0, or -EAGAIN when another holds it. */
+/* Lock held by the open file description, gone when its last holder dies. The fd is open for writing (so no directory).
+ * 0, or -EAGAIN when another holds it. */
 int io_lock(int fd, bool wait);
-/* Whether somebody else holds the lock on this file. A missing file is "no". */
+/* Whether somebody else holds the lock on this file; asking never takes it. A missing file is "no". */
 bool io_is_locked(const char *path);

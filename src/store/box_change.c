@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/own.h"
 #include "base/text.h"
 #include "store/box.h"
