@@ -3,14 +3,24 @@
  * Images: fetched by skopeo or loaded from archives, checked, kept as one read-only squashfs per layer.
  *
  * $A3S_HOME/images/
- *	index.json			references -> image ids
+ *	index.json			the images: id, references, digests as pulled; what is not named here is garbage and is swept
  *	<image id hex>/config.json	the OCI image configuration, byte for byte (its digest is the id)
  *	<image id hex>/disk.vmdk	one disk made of a partition table and the image's layers, lowest first: partition k is layer k
- *	<image id hex>/table.gpt	that partition table
+ *	<image id hex>/table.gpt	that partition table, and its backup for the end of the disk
  *	layers/<diff id hex>.squashfs	one per layer, shared by all images that have it; whiteouts in overlayfs's form
  *	incoming/<random>/		downloads under way, locked by their owner, swept when nobody holds them
  *
- * All paths in disk.vmdk are relative or absolute within images/.
+ * disk.vmdk is a text that makes QEMU concatenate files: the table, the layers, the table's backup copy. It names them relative
+ * to its own directory ("../layers/<hex>.squashfs"), so a QEMU that may read A3S_HOME needs no more than its path:
+ *
+ *	{"driver":"vmdk","node-name":"image","read-only":true,
+ *	 "file":{"driver":"file","filename":"<image_disk()'s path>","read-only":true}}
+ *	virtio-blk-pci,drive=image,serial=image
+ *
+ * A QEMU that may open nothing (it runs under another uid) gets the files as fd sets: open the files of image_disk() read-only and
+ * add file k as set FIRST + k (`-add-fd fd=N,set=FIRST+k`, or QMP add-fd with "fdset-id" and SCM_RIGHTS), put the text of
+ * image_disk_descriptor(FIRST) into a memfd and add it as one more set, and name that one: "filename":"/dev/fdset/<set>". QEMU 7.2
+ * does so both on the command line and by blockdev-add, under `-sandbox on`. The fd sets are needed until the disk is unplugged.
  */
 #pragma once
 
@@ -48,7 +58,7 @@ struct image_progress {
 
 /* Normal form: "docker.io/library/nginx:latest", "127.0.0.1:5000/a/b:tag", "host/name@sha256:...". 125 and the rule when malformed. */
 int image_normalize(const char *reference, char ret[static 512], struct failure *f);
-/* The way people write it: docker.io/library/ and :latest left out where docker leaves them out. */
+/* The way people write it: docker.io/ and docker.io/library/ left out; the tag stays, as in docker's own lists. */
 void image_familiar(const char *normalized, char ret[static 512]);
 
 struct image_pull_options {
@@ -73,8 +83,10 @@ int image_tag(struct home *home, const char *source, const char *target, struct 
 int image_remove(struct home *home, const char *name, bool force,
 		 bool (*in_use)(void *context, const char *id, char ret_holder[static 128]),
 		 void (*fn)(void *context, const char *line), void *context, struct failure *f);
-/* Path of disk.vmdk, and the files that it names in order: table, then layers (NULL-terminated vector). */
+/* Path of disk.vmdk, and the files that it names in order: table, then layers (NULL-terminated vector, freed with strv_free()). */
 int image_disk(const struct home *home, const char *id, char ret_vmdk[static 4096], char ***ret_files, struct failure *f);
+/* The same descriptor with "/dev/fdset/<first_fdset + k>" in place of file k. Caller frees. */
+int image_disk_descriptor(const struct home *home, const char *id, unsigned first_fdset, char **ret_text, struct failure *f);
 /* A sparse ext4 for a box's changes, `size` bytes at most. */
 int image_make_writable(const char *path, int64_t size, struct failure *f);
 /* Credentials, kept where skopeo keeps them. Password from the caller. */
