@@ -12,8 +12,10 @@
  *   incoming           SOCK_STREAM from the host (CID 2, a port of the host's choice) to the vsock port of a listener that
  *                      the guest announced: one client of a published port.
  *
- * A socket is named by the vsock port of the end that opened it. What concerns a connection travels on the control
- * connection *ahead* of the vsock packet that it explains: both directions are one ordered queue.
+ * A socket is named by the vsock port of the end that opened it. The guest opens from ports below TSI_PORT_HOST_FIRST,
+ * the host from ports at or above it, so that a port alone names one socket. What concerns a connection travels on the
+ * control connection *ahead* of the vsock packet that it explains: both directions are one ordered queue, and the guest
+ * reads the control connection in that order too, so nothing is ever explained late.
  *
  *   guest: CONNECT(port, remote)    then OP_REQUEST from that port to TSI_PORT_STREAM
  *   host:  CONNECTED(port, local)   then OP_RESPONSE          when the host's connect has succeeded
@@ -21,8 +23,11 @@
  *   host:  INCOMING(port, listener) then OP_REQUEST from that port to the listener's port
  *   guest: DATAGRAM(port, local)    then OP_REQUEST from that port to TSI_PORT_DATAGRAM
  *
- * The last packets of a connection are vsock's own: SHUTDOWN for each half, RST. RESET(port, error) may precede an RST
- * where the error is not ECONNRESET.
+ * The last packets of a connection are vsock's own: SHUTDOWN for each half, RST. The host sends SHUTDOWN for a half when
+ * that half has ended on its socket (never both bits in one packet), and answers the guest's SHUTDOWN of both halves with
+ * RST at once, whatever it still has to deliver: the guest's close waits for nothing. An RST that the guest did not ask
+ * for is to the program what TCP's is: ECONNRESET, or EPIPE after end of file. RESET(port, error) may precede it where the
+ * error is another.
  *
  * All integers little-endian, but for tsi_address.port, which is in network order as in struct sockaddr. Error numbers are
  * Linux's generic ones (asm-generic/errno.h), positive. Reserved fields are zero when sent and ignored when read.
@@ -48,6 +53,9 @@ enum tsi_port {
 	TSI_PORT_STREAM = 1025,
 	TSI_PORT_DATAGRAM = 1026,
 };
+
+#define TSI_PORT_GUEST_FIRST 0x00010000u /* the guest's sockets; the ports below are the agent's and well-known ones */
+#define TSI_PORT_HOST_FIRST 0x80000000u	 /* the host's */
 
 /* Addresses in the guest that mean something to the host. */
 #define TSI_ADDRESS_GUEST 0xc0000008u	 /* 192.0.0.8, on the guest's lo */
