@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse and shellcheck.
+set -u
+cd "$(dirname "$0")/.."
+bad=0
+
+step() {
+	printf '== %s\n' "$1"
+	shift
+	"$@" || { bad=1; echo "-- FAILED"; }
+}
+
+# compile CC BUILDDIR
+compile() {
+	[ -f "$2/build.ninja" ] || CC=$1 meson setup "$2" >/dev/null || return
+	meson compile -C "$2" | grep -vE '^\[|^INFO|^ninja|^$'
+	return "${PIPESTATUS[0]}"
+}
+
+sources() {
+	git ls-files 'src/*.c' 'tests/unit/*.c' 'tests/fuzz/*.c'
+}
+
+tidy() {
+	sources | xargs -P "$(nproc)" -n 4 clang-tidy -p build-clang --quiet --warnings-as-errors='*' 2>&1 |
+		grep -vE 'warnings (generated|treated as errors)|^Suppressed|^Use -header-filter'
+	return "${PIPESTATUS[1]}"
+}
+
+cpp_check() {
+	cppcheck --project=build-clang/compile_commands.json --enable=warning,performance,portability --inline-suppr \
+		--suppressions-list=tests/cppcheck.txt --error-exitcode=1 --quiet -j "$(nproc)" --std=c11
+}
+
+kernel_sparse() {
+	local headers
+	headers=/usr/src/$(basename "$(find /usr/src -maxdepth 1 -name 'linux-headers-*-cloud-amd64' | sort -V | tail -n 1)")
+	local work
+	work=$(mktemp -d)
+	cp -r kmod/tsi/. "$work" && make -s -C "$headers" M="$work" C=2 CF=-D__CHECK_ENDIAN__ modules
+	local status=$?
+	rm -rf "$work"
+	return $status
+}
+
+scripts() {
+	git ls-files '*.sh' '*.bash' '*.bats' .ci/run | xargs -r shellcheck -x
+}
+
+step "gcc" compile gcc build
+step "clang" compile clang build-clang
+step "clang-tidy" tidy
+step "cppcheck" cpp_check
+if [ -f kmod/tsi/Kbuild ]; then
+	step "sparse" kernel_sparse
+fi
+step "shellcheck" scripts
+[ "$bad" = 0 ] && echo "all clean"
+exit "$bad"
