@@ -28,7 +28,11 @@ enum agent_port {
  *	"time_ns":N  "entropy":hex                       clock and random seed
  * {"op":"files","hosts":text,"resolv_conf":text}  -> rewrite in place
  * {"op":"processes"}                -> {"ok":true,"titles":[...],"processes":[[...],...]} for `top`
- * {"op":"shutdown"}                 -> {"ok":true} after the box's file systems are clean; then the VM powers off
+ * {"op":"signal","signal":N}        -> {"ok":true}: to the main process. As FRAME_SIGNAL, but never waits behind standard input
+ *                                      that main does not read
+ * {"op":"shutdown"}                 -> {"ok":true} after the box's file systems are clean; then the VM powers off. What still runs is
+ *                                      killed. FRAME_EXIT of main does not wait for the disk: a box that is kept needs this op
+ *                                      before its VM is ended, one that is thrown away does not
  *
  * 4089 and 4090:
  *
@@ -41,5 +45,6 @@ enum agent_port {
  * Then host -> agent: FRAME_STDIN (empty: end), FRAME_RESIZE, FRAME_SIGNAL; agent -> host: FRAME_STDOUT, FRAME_STDERR
  * (never on a terminal), and FRAME_EXIT last, after both outputs were sent whole. "oom":true does not fit a status: the
  * agent sends FRAME_REPLY {"oom":true} before FRAME_EXIT when the guest's kernel killed it for memory.
- * When the connection of an exec is lost its process gets SIGHUP; main lives on and its output waits in the pipe.
+ * When the connection of an exec is lost its process gets SIGHUP; main lives on and its output waits in the pipe. The host's
+ * closing (or shutting down for writing) a connection is its loss: standard input ends with an empty FRAME_STDIN.
  */
