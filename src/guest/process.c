@@ -17,6 +17,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -294,7 +295,7 @@ static int enter_directory(const struct spec *spec, bool main, struct failure *f
 	return 0;
 }
 
-/* From here on nothing of init's is kept but the setup socket, which closes at execve. */
+/* Nothing of init's is kept: what is not marked already (an inherited console) is now. */
 static int run_program(struct spec *spec, const struct user *user, struct failure *f)
 {
 	char path[PATH_MAX];
@@ -304,6 +305,7 @@ static int run_program(struct spec *spec, const struct user *user, struct failur
 	if (find_program(spec->argv[0], spec_env(spec, "PATH", SPEC_PATH_DEFAULT), path, sizeof(path), f) < 0)
 		return -1;
 	reset_signals();
+	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 	execve(path, spec->argv, spec->env);
 	return fail_exec(f, spec->argv[0], errno);
 }
