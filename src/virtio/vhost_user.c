@@ -87,6 +87,8 @@ static void on_kick(struct loop_io *io, uint32_t events)
 
 	(void)!read(q->kick_fd, &count, sizeof(count));
 	vu->ops->kicked(vu, (unsigned)(q - vu->queue));
+	if (q->ring.broken)
+		loop_io_remove(&q->kick); /* nothing that the driver says about it will help */
 	check_memory(vu);
 }
 
@@ -604,6 +606,10 @@ int vhost_user_init(struct vhost_user *vu, struct loop *loop, int fd, const stru
 {
 	int r;
 
+	if (ops->n_queues > VHOST_USER_QUEUES_MAX || vu->config_size > VHOST_USER_CONFIG_MAX) {
+		vu->fd = close_fd(fd);
+		return -EINVAL;
+	}
 	vu->ops = ops;
 	vu->loop = loop;
 	vu->io = (struct loop_io)LOOP_IO_NULL;

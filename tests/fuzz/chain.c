@@ -117,8 +117,9 @@ static void do_push(struct fuzz *f)
 
 static void do_unpop(struct fuzz *f)
 {
-	unsigned n = MIN(fuzz_u8(&f->in), f->n_held);
+	unsigned n = fuzz_u8(&f->in);
 
+	n = MIN(n, f->n_held);
 	virtq_unpop(&f->q, n);
 	f->n_held -= n;
 }

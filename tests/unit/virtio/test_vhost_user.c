@@ -260,6 +260,39 @@ static void test_truncated_memory(void **state)
 	echo_deinit(&e);
 }
 
+/* S02: a queue that its driver broke is left alone, kicks and all; the other queue goes on; a restart mends it. */
+static void test_broken_queue(void **state)
+{
+	struct driver_ring *r;
+	uint64_t queue = 0, count = 0;
+	struct echo e;
+
+	echo_connect(&e);
+	r = &e.front.ring[0];
+	{
+		_cleanup_close_ int err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+		assert_int_equal(ring_driver_send(&e.front, VHOST_USER_SET_VRING_ERR, 0, &queue, sizeof(queue), &err, 1), 0);
+		assert_int_equal(ring_driver_sync(&e.front), 0);
+		r->avail_idx = 10000;
+		driver_ring_publish(r);
+		count = 1;
+		assert_int_equal(write(r->kick_fd, &count, sizeof(count)), sizeof(count));
+		turn(&e);
+		assert_int_equal(read(err, &count, sizeof(count)), sizeof(count));
+		assert_int_equal(count, 1);
+	}
+	assert_int_equal(e.vu.queue[0].ring.broken, -EPROTO);
+	assert_int_equal(e.vu.queue[0].kick.fd, -1);
+	exchange(&e, 1);
+	r->avail_idx = r->kicked_idx = 0;
+	driver_ring_publish(r);
+	assert_int_equal(ring_driver_stop_queue(&e.front, 0, NULL), 0);
+	assert_int_equal(ring_driver_start_queue(&e.front, 0), 0);
+	exchange(&e, 0);
+	echo_deinit(&e);
+}
+
 /* A message that ends the connection. fds: 'm' the front end's memory, 'e' an eventfd, 'p' a pipe, 'f' a file. */
 struct bad {
 	const char *name;
@@ -414,6 +447,7 @@ int main(void)
 		cmocka_unit_test(test_changes_while_running),
 		cmocka_unit_test(test_acknowledgements),
 		cmocka_unit_test(test_truncated_memory),
+		cmocka_unit_test(test_broken_queue),
 		cmocka_unit_test(test_bad_messages),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_replies_not_read),
