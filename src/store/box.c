@@ -144,6 +144,11 @@ static int box_exists(const struct home *home, const char *id)
 	return box_path(home, id, "", path) == 0 && access(path, F_OK) == 0;
 }
 
+bool box_is_gone(const struct home *home, const char *id)
+{
+	return !box_exists(home, id);
+}
+
 int box_find_name(const struct home *home, const char *name, char ret_id[static BOX_ID_LENGTH + 1])
 {
 	char path[PATH_MAX], id[BOX_ID_LENGTH + 2];

@@ -131,6 +131,8 @@ int box_resolve(const struct home *home, const char *name, char ret_id[static BO
 
 /* Holder of a name: 0 and its id, or -ENOENT. */
 int box_find_name(const struct home *home, const char *name, char ret_id[static BOX_ID_LENGTH + 1]);
+/* Whether there is no record of this id any more. */
+bool box_is_gone(const struct home *home, const char *id);
 /* Whether a monitor holds the box's lock. */
 bool box_is_held(const struct home *home, const char *id);
 /* Wait until none holds it any more. A box that was removed meanwhile is fine: 0. */

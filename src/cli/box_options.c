@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From flags and image to a record, by docker's rules: a flag beats the image; --entrypoint drops the image's command too;
+ * the environment is the image's, then the files', then -e.
+ */
+#include "cli/box_options.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/own.h"
+#include "base/text.h"
+#include "cli/port_spec.h"
+#include "cli/pull.h"
+#include "cli/values.h"
+#include "image/image.h"
+
+#define MEMORY_DEFAULT (512LL << 20)
+#define MEMORY_MIN (96LL << 20) /* kernel, initramfs and agent with some room for a program */
+#define LOG_SIZE_DEFAULT (10LL << 20)
+#define LOG_FILES_DEFAULT 3
+#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#define AT(member) offsetof(struct box_options, member)
+
+const struct option_spec box_option_table[] = {
+	{ "add-host", 0, "HOST:ADDRESS", "Add a line to the box's hosts file; host-gateway is this host's loopback", option_add_text,
+	  AT(hosts) },
+	{ "cpus", 0, "NUMBER", "Virtual processors, fractions rounded up (default 2, or all of a smaller host)", option_set_text,
+	  AT(cpus) },
+	{ "dns", 0, "ADDRESS", "Name server to use instead of this host's", option_add_text, AT(dns) },
+	{ "entrypoint", 0, "COMMAND", "Replace the image's entrypoint", option_set_text, AT(entrypoint) },
+	{ "env", 'e', "NAME[=VALUE]", "Set an environment variable, or pass ours on", option_add_text, AT(env) },
+	{ "env-file", 0, "FILE", "Read environment variables from a file", option_add_text, AT(env_file) },
+	{ "hostname", 'h', "NAME", "Host name in the box (default: its short id)", option_set_text, AT(hostname) },
+	{ "init", 0, NULL, "Run a small init as process 1 that passes signals on and reaps", option_set_switch, AT(init) },
+	{ "interactive", 'i', NULL, "Keep standard input open", option_set_switch, AT(interactive) },
+	{ "label", 'l', "KEY[=VALUE]", "Put a label on the box", option_add_text, AT(labels) },
+	{ "log-opt", 0, "KEY=VALUE", "max-size (default 10m) and max-file (default 3) of the log", option_add_text, AT(log_options) },
+	{ "memory", 'm', "SIZE", "Memory of the microVM (default 512m)", option_set_bytes, AT(memory) },
+	{ "name", 0, "NAME", "Name of the box", option_set_text, AT(name) },
+	{ "network", 0, "MODE", "tsi (default): sockets are the host's; none: no network", option_set_text, AT(network) },
+	{ "net", 0, "MODE", "The same as --network", option_set_text, AT(network) },
+	{ "publish", 'p', "[[ADDRESS:]PORT:]PORT", "Publish a port of the box on the host", option_add_text, AT(publish) },
+	{ "pull", 0, "WHEN", "Pull the image: missing (default), always, never", option_set_text, AT(pull) },
+	{ "read-only", 0, NULL, "Mount the box's root file system read-only", option_set_switch, AT(read_only) },
+	{ "rm", 0, NULL, "Remove the box when it ends", option_set_switch, AT(remove) },
+	{ "stop-signal", 0, "SIGNAL", "Signal that asks the box to stop", option_set_text, AT(stop_signal) },
+	{ "stop-timeout", 0, "SECONDS", "How long stop waits before it kills; -1: for ever (default 10)", option_set_integer,
+	  AT(stop_timeout) },
+	{ "tmpfs", 0, "PATH[:OPTIONS]", "Mount a file system in memory", option_add_text, AT(tmpfs) },
+	{ "tty", 't', NULL, "Give the box a terminal", option_set_switch, AT(tty) },
+	{ "user", 'u', "NAME|UID[:GROUP|GID]", "User that the command runs as", option_set_text, AT(user) },
+	{ "workdir", 'w', "PATH", "Working directory in the box", option_set_text, AT(workdir) },
+	{ 0 },
+};
+
+const char *const box_options_later[] = {
+	"annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cap-add", "cap-drop", "cgroup-parent", "cgroupns",
+	"cidfile", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "c",
+	"cpuset-cpus", "cpuset-mems", "device", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
+	"device-write-iops", "disable-content-trust", "dns-opt", "dns-option", "dns-search", "domainname", "expose", "gpus",
+	"group-add", "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
+	"health-timeout", "io-maxbandwidth", "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
+	"link-local-ip", "log-driver", "mac-address", "memory-reservation", "memory-swap", "memory-swappiness", "mount", "net-alias",
+	"network-alias", "no-healthcheck", "oom-kill-disable", "oom-score-adj", "pid", "pids-limit", "platform", "privileged",
+	"publish-all", "P", "quiet", "q", "restart", "runtime", "security-opt", "shm-size", "storage-opt", "sysctl", "ulimit",
+	"use-api-socket", "userns", "uts", "volume", "v", "volume-driver", "volumes-from", NULL,
+};
+
+static int no_memory(struct failure *f)
+{
+	return fail(f, EXIT_USAGE, "out of memory");
+}
+
+/* A copy of `s`, or of the fallback when it is NULL; NULL when both are. */
+static int put_text(char **at, const char *s, const char *fallback, struct failure *f)
+{
+	const char *value = s ? s : fallback;
+
+	if (!value || !*value)
+		return 0;
+	*at = strdup(value);
+	return *at ? 0 : no_memory(f);
+}
+
+static int add_all(char ***to, char *const *from, struct failure *f)
+{
+	for (; from && *from; from++) {
+		if (strv_add(to, *from) < 0)
+			return no_memory(f);
+	}
+	return 0;
+}
+
+static int build_command(const struct box_options *o, const struct image *image, char **arguments, struct box_config *c,
+			 struct failure *f)
+{
+	char *const *rest = *arguments || o->entrypoint ? arguments : image->command;
+	int r = 0;
+
+	if (!o->entrypoint)
+		r = add_all(&c->command, image->entrypoint, f);
+	else if (*o->entrypoint)
+		r = strv_add(&c->command, o->entrypoint) < 0 ? no_memory(f) : 0;
+	if (r < 0)
+		return -1;
+	c->entrypoint_length = strv_length(c->command);
+	if (add_all(&c->command, rest, f) < 0)
+		return -1;
+	if (strv_length(c->command) == 0)
+		return fail(f, EXIT_USAGE, "no command given, and image %s has none", c->image);
+	return 0;
+}
+
+static int build_env(const struct box_options *o, const struct image *image, struct box_config *c, struct failure *f)
+{
+	if (!value_of(image->env, "PATH") && strv_add(&c->env, DEFAULT_PATH) < 0)
+		return no_memory(f);
+	if (add_all(&c->env, image->env, f) < 0)
+		return -1;
+	for (char **file = o->env_file; file && *file; file++) {
+		if (value_read_env_file(&c->env, *file, f) < 0)
+			return fail_wrap(f, "--env-file");
+	}
+	for (char **e = o->env; e && *e; e++) {
+		if (value_add_env(&c->env, *e, f) < 0)
+			return fail_wrap(f, "--env");
+	}
+	return 0;
+}
+
+static int build_labels(const struct box_options *o, const struct image *image, struct box_config *c, struct failure *f)
+{
+	if (add_all(&c->labels, image->labels, f) < 0)
+		return -1;
+	for (char **l = o->labels; l && *l; l++) {
+		_cleanup_free_ char *pair = NULL;
+
+		if (**l == '=' || !**l)
+			return fail(f, EXIT_USAGE, "--label: \"%s\" has no key", *l);
+		if (asprintf(&pair, "%s%s", *l, strchr(*l, '=') ? "" : "=") < 0) {
+			pair = NULL;
+			return no_memory(f);
+		}
+		if (value_add_env(&c->labels, pair, f) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int build_network(const struct box_options *o, struct box_config *c, struct failure *f)
+{
+	const char *mode = o->network ? o->network : "tsi";
+
+	if (!strcmp(mode, "none"))
+		c->network = BOX_NETWORK_NONE;
+	else if (strcmp(mode, "tsi") != 0 && strcmp(mode, "default") != 0)
+		return fail(f, EXIT_USAGE, "not supported yet: --network %.80s; tsi and none are", mode);
+	for (char **p = o->publish; p && *p; p++) {
+		if (port_spec_parse(*p, &c->ports, &c->n_ports, f) < 0)
+			return fail_wrap(f, "--publish");
+	}
+	if (c->network == BOX_NETWORK_NONE && c->n_ports)
+		return fail(f, EXIT_USAGE, "--publish: a box with --network none has no ports to publish");
+	for (size_t i = 0; i < c->n_ports; i++) {
+		if (c->ports[i].protocol == BOX_UDP)
+			return fail(f, EXIT_USAGE, "not supported yet: --publish of udp ports");
+	}
+	return port_spec_check(c->ports, c->n_ports, f);
+}
+
+static int build_names(const struct box_options *o, struct box_config *c, struct failure *f)
+{
+	char short_id[BOX_SHORT_LENGTH + 1], host[320];
+
+	snprintf(short_id, sizeof(short_id), "%.12s", c->id);
+	if (o->hostname && *o->hostname && value_check_hostname(o->hostname, f) < 0)
+		return fail_wrap(f, "--hostname");
+	if (put_text(&c->hostname, o->hostname && *o->hostname ? o->hostname : short_id, NULL, f) < 0)
+		return -1;
+	for (char **d = o->dns; d && *d; d++) {
+		if (value_check_address(*d, f) < 0)
+			return fail_wrap(f, "--dns");
+	}
+	if (add_all(&c->dns, o->dns, f) < 0)
+		return -1;
+	for (char **h = o->hosts; h && *h; h++) {
+		if (value_parse_host(*h, host, f) < 0)
+			return fail_wrap(f, "--add-host");
+		if (strv_add(&c->hosts, host) < 0)
+			return no_memory(f);
+	}
+	return 0;
+}
+
+/* What the image declares and what is published: the keys that inspect shows. */
+static int build_exposed(const struct image *image, struct box_config *c, struct failure *f)
+{
+	char port[16];
+
+	if (add_all(&c->exposed, image->exposed, f) < 0)
+		return -1;
+	for (size_t i = 0; i < c->n_ports; i++) {
+		snprintf(port, sizeof(port), "%u/%s", c->ports[i].guest_port, box_protocol_name(c->ports[i].protocol));
+		if (!strv_has(c->exposed, port) && strv_add(&c->exposed, port) < 0)
+			return no_memory(f);
+	}
+	return 0;
+}
+
+static int build_size(const struct box_options *o, struct box_config *c, struct failure *f)
+{
+	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned max = host_cpus < 1 ? 1 : (unsigned)host_cpus;
+
+	c->cpus = MIN(2u, max);
+	if (o->cpus && value_parse_cpus(o->cpus, max, &c->cpus, f) < 0)
+		return fail_wrap(f, "--cpus");
+	c->memory = o->memory ? o->memory : MEMORY_DEFAULT;
+	if (c->memory < MEMORY_MIN)
+		return fail(f, EXIT_USAGE, "--memory: a microVM needs at least %lldm", MEMORY_MIN >> 20);
+	return 0;
+}
+
+static int build_tmpfs(const struct box_options *o, struct box_config *c, struct failure *f)
+{
+	for (char **t = o->tmpfs; t && *t; t++) {
+		if (**t != '/' || (*t)[1] == ':' || !(*t)[1])
+			return fail(f, EXIT_USAGE, "--tmpfs: \"%s\" is not PATH[:OPTIONS] with an absolute path below /", *t);
+	}
+	return add_all(&c->tmpfs, o->tmpfs, f);
+}
+
+static int build_log(const struct box_options *o, struct box_config *c, struct failure *f)
+{
+	int64_t files;
+
+	c->log_max_size = LOG_SIZE_DEFAULT;
+	c->log_max_files = LOG_FILES_DEFAULT;
+	for (char **l = o->log_options; l && *l; l++) {
+		if (text_starts(*l, "max-size=")) {
+			if (text_to_bytes(*l + strlen("max-size="), &c->log_max_size) < 0 || c->log_max_size < 1)
+				return fail(f, EXIT_USAGE, "--log-opt: \"%s\" is not a size like 10m", *l);
+		} else if (text_starts(*l, "max-file=")) {
+			if (text_to_int(*l + strlen("max-file="), 1, 1000, &files) < 0)
+				return fail(f, EXIT_USAGE, "--log-opt: \"%s\" is not a number from 1 to 1000", *l);
+			c->log_max_files = (unsigned)files;
+		} else {
+			return fail(f, EXIT_USAGE, "--log-opt: unknown option \"%s\"; max-size and max-file are known", *l);
+		}
+	}
+	return 0;
+}
+
+static int build_stop(const struct box_options *o, const struct image *image, struct box_config *c, struct failure *f)
+{
+	c->stop_signal = image->stop_signal ? image->stop_signal : SIGTERM;
+	if (o->stop_signal && value_parse_signal(o->stop_signal, &c->stop_signal, f) < 0)
+		return fail_wrap(f, "--stop-signal");
+	if (o->stop_timeout.given) {
+		if (o->stop_timeout.value < -1)
+			return fail(f, EXIT_USAGE, "--stop-timeout: %lld is neither seconds nor -1",
+				    (long long)o->stop_timeout.value);
+		c->stop_timeout = (int)o->stop_timeout.value;
+	}
+	return 0;
+}
+
+/* All that needs no image: refused before anything is fetched. */
+static int build_from_flags(const struct box_options *o, struct box_config *c, struct failure *f)
+{
+	int r = text_random_id(c->id);
+
+	if (r < 0)
+		return fail_errno(f, EXIT_USAGE, r, "cannot make an id");
+	if (o->name && !box_name_is_valid(o->name))
+		return fail(f, EXIT_USAGE,
+			    "--name: \"%.80s\": a letter or digit first, then letters, digits, \"_\", \".\" or \"-\", at most %d",
+			    o->name, BOX_NAME_MAX);
+	if (o->workdir && *o->workdir && *o->workdir != '/')
+		return fail(f, EXIT_USAGE, "--workdir: \"%.80s\" is not an absolute path", o->workdir);
+	c->created_ns = text_now_ns();
+	c->tty = o->tty;
+	c->open_stdin = o->interactive;
+	c->init = o->init;
+	c->read_only = o->read_only;
+	c->auto_remove = o->remove;
+	if (put_text(&c->name, o->name, NULL, f) < 0 || build_network(o, c, f) < 0 || build_names(o, c, f) < 0 ||
+	    build_size(o, c, f) < 0 || build_tmpfs(o, c, f) < 0 || build_log(o, c, f) < 0)
+		return -1;
+	return 0;
+}
+
+static int build_from_image(const struct box_options *o, const struct image *image, char **args, struct box_config *c,
+			    struct failure *f)
+{
+	if (put_text(&c->image, args[0], NULL, f) < 0 || put_text(&c->image_id, image->id, NULL, f) < 0 ||
+	    put_text(&c->workdir, o->workdir && *o->workdir ? o->workdir : NULL, image->workdir, f) < 0 ||
+	    put_text(&c->user, o->user, image->user, f) < 0)
+		return -1;
+	if (build_command(o, image, args + 1, c, f) < 0 || build_env(o, image, c, f) < 0 || build_labels(o, image, c, f) < 0 ||
+	    build_exposed(image, c, f) < 0 || build_stop(o, image, c, f) < 0)
+		return -1;
+	return 0;
+}
+
+int box_options_build(struct cli *cli, const struct box_options *options, char **args, struct box_config *ret, struct failure *f)
+{
+	enum pull_policy policy = PULL_MISSING;
+	struct image image = { 0 };
+	int r;
+
+	*ret = (struct box_config)BOX_CONFIG_NULL;
+	if (pull_parse_policy(options->pull, &policy, f) < 0 || build_from_flags(options, ret, f) < 0)
+		return -1;
+	/* The name is taken for good by box_create(); asking now spares a pull that would be in vain. */
+	if (ret->name && box_find_name(&cli->home, ret->name, ret->id) == 0)
+		return fail(f, EXIT_USAGE, "the name \"%s\" is in use by box %.12s: remove that box, or choose another name",
+			    ret->name, ret->id);
+	if (pull_ensure(cli, args[0], policy, &image, f) < 0)
+		return -1;
+	r = build_from_image(options, &image, args, ret, f);
+	image_deinit(&image);
+	return r;
+}

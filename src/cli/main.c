@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+
+static int fail_unknown(const char *word)
+{
+	const struct command *nearest = command_nearest(word);
+	struct failure f = { 0 };
+
+	if (nearest)
+		fail(&f, EXIT_USAGE, "unknown command: %s; the nearest that exists is \"%s\"", word, nearest->name);
+	else
+		fail(&f, EXIT_USAGE, "unknown command: %s; --help lists the commands", word);
+	return cli_report(&f);
+}
+
+static int print_help(char **argv)
+{
+	const struct command *command = *argv ? command_find(*argv) : NULL;
+
+	if (*argv && !command)
+		return fail_unknown(*argv);
+	if (command)
+		command_print_help(command);
+	else
+		command_print_overview();
+	return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { .home = HOME_NULL };
+	const struct command *command;
+	const char *word = argc > 1 ? argv[1] : "--help";
+
+	log_open("a3s-box");
+	umask(077);
+	/* A reader of our output that goes away is an error of write(), not the end of a process with a raw terminal. */
+	signal(SIGPIPE, SIG_IGN);
+	if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
+		return print_help(argc > 2 ? argv + 2 : argv + argc);
+	if (!strcmp(word, "--version") || !strcmp(word, "-v")) {
+		printf("a3s-box version %s\n", A3S_VERSION);
+		return EXIT_DONE;
+	}
+	if (argc > 2 && (command = command_find_grouped(word, argv[2])))
+		return command_run(command, &cli, argv + 2);
+	command = command_find(word);
+	return command ? command_run(command, &cli, argv + 1) : fail_unknown(word);
+}

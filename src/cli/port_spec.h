@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Published ports as people write them:
+ *
+ *	[[HOST-ADDRESS:][HOST-PORT]:]BOX-PORT[/PROTOCOL]
+ *
+ * HOST-ADDRESS is a literal v4 or v6 address, the latter with or without brackets. HOST-PORT empty or 0: one of the host's
+ * choice. Ports are N or N-M: ranges of the same length map one to one, a host range for a single box port means its first
+ * free one. PROTOCOL is tcp (default) or udp.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "store/box.h"
+
+/* Append what `spec` says to the array; the same mapping again is left out. EXIT_USAGE and the rule that it breaks. */
+int port_spec_parse(const char *spec, struct box_port **ports, size_t *n, struct failure *f);
+/* Whether both cannot be bound at once. Ports still to be chosen collide with none. */
+bool port_spec_collide(const struct box_port *a, const struct box_port *b);
+/* Two different mappings of one host port: EXIT_USAGE. */
+int port_spec_check(const struct box_port *ports, size_t n, struct failure *f);
+/* "0.0.0.0:8080", "[::1]:8080-8090": the host's side as people read it. */
+void port_spec_host(const struct box_port *port, char ret[static 80]);
