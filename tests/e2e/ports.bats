@@ -1,0 +1,215 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Published ports in mode TSI (T15 T16 T17 T18, P03 P10).
+
+load ../lib/common
+load ../lib/bed
+
+setup_file() {
+	need_network
+	file_begin
+	bed_up
+	in_product a3s-box run -d --name server -p 7000:7000 -p "$BED_INSIDE4:7001:7001" -p '[::]:7002:7002' -p 7010-7012:7010-7012 -p 7003 \
+		-p 127.0.0.1:7004:7004 python3 python3 /probe/net.py idle >/dev/null 3>&-
+}
+
+teardown_file() {
+	bed_down
+	file_end
+}
+
+# serve NAME MODE ADDRESS PORT: a server in the box, until stop_servers; its output is in $A3S_T/NAME
+serve() {
+	a3s-box exec server python3 /probe/net.py serve "$2" "$3" "$4" >"$A3S_T/$1" 2>&1 </dev/null 3>&- &
+	wait_for "$A3S_LIMIT" grep -q listening "$A3S_T/$1" || { cat "$A3S_T/$1"; return 1; }
+}
+
+stop_servers() {
+	a3s-box exec server python3 -c '
+import glob, os, signal
+for path in glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        if b"\0serve\0" in open(path, "rb").read():
+            os.kill(int(path.split("/")[2]), signal.SIGKILL)
+    except OSError:
+        pass'
+	wait
+}
+
+teardown() {
+	stop_servers
+}
+
+outside() {
+	in_outside python3 "$A3S_TESTS/guest-programs/net.py" "$@"
+}
+
+native() {
+	in_product python3 "$A3S_TESTS/guest-programs/net.py" "$@"
+}
+
+# bats test_tags=user
+@test "T15: listener on 0.0.0.0, ::, 127.0.0.1 and ::1: reachable, and sees the client's address and port" {
+	local address
+	for address in 0.0.0.0 :: 127.0.0.1; do
+		serve any blocking "$address" 7000
+		try 0 outside tell "$BED_INSIDE4" 7000 "hello $address"
+		like "$out" "^cloexec (::ffff:)?10\.77\.0\.2 [0-9]+ .*"$'\n'"hello $address"
+		[ "$address" = 127.0.0.1 ] || {
+			try 0 native tell 127.0.0.1 7000
+			like "$out" "^cloexec (::ffff:)?127\.0\.0\.1 "
+		}
+		stop_servers
+	done
+	serve any blocking :: 7000
+	try 0 outside tell fd77::1 7000 six
+	like "$out" "^cloexec fd77::2 [0-9]+ .*"$'\n'"six"
+}
+
+@test "T15: one host address, [::] alone, a range, an ephemeral port" {
+	serve one blocking 0.0.0.0 7001
+	try 0 outside tell "$BED_INSIDE4" 7001
+	like "$out" "^cloexec 10\.77\.0\.2 "
+	try 0 native try 127.0.0.1/7001
+	same "$out" "127.0.0.1/7001 ECONNREFUSED"
+	serve two blocking :: 7002
+	try 0 outside tell fd77::1 7002
+	like "$out" "^cloexec fd77::2 "
+	serve three blocking 0.0.0.0 7012
+	try 0 outside tell "$BED_INSIDE4" 7012
+	like "$out" "^cloexec 10\.77\.0\.2 "
+	serve four blocking 0.0.0.0 7003
+	local port
+	try 0 in_product a3s-box port server 7003
+	port=$(sed -n 's/^0\.0\.0\.0://p' <<<"$out")
+	like "$out" "\[::\]:$port"
+	try 0 outside tell "$BED_INSIDE4" "$port"
+	like "$out" "^cloexec 10\.77\.0\.2 "
+	serve five blocking 0.0.0.0 7004
+	try 0 native tell 127.0.0.1 7004
+	like "$out" "^cloexec 127\.0\.0\.1 "
+	try 0 outside try "$BED_INSIDE4/7004"
+	same "$out" "$BED_INSIDE4/7004 ECONNREFUSED"
+}
+
+@test "T15: the client's port is the one that the client has" {
+	serve any blocking 0.0.0.0 7000
+	try 0 in_outside python3 -c "
+import socket
+s = socket.create_connection(('$BED_INSIDE4', 7000), 20)
+line = s.makefile().readline().split()
+print(line[2] == str(s.getsockname()[1]), line)"
+	like "$out" "^True"
+}
+
+# bats test_tags=user
+@test "T16: a listener that is not published is on no address of the host" {
+	serve hidden blocking 0.0.0.0 9100
+	try 0 outside try "$BED_INSIDE4/9100" fd77::1/9100
+	same "$out" $'10.77.0.1/9100 ECONNREFUSED\nfd77::1/9100 ECONNREFUSED'
+	try 0 native try 127.0.0.1/9100
+	same "$out" "127.0.0.1/9100 ECONNREFUSED"
+	in_product a3s-box run -d --name other python3 python3 /probe/net.py serve blocking 0.0.0.0 9100 >/dev/null 3>&-
+	log_line other 'listening 9100'
+	try 0 a3s-box exec other python3 /probe/net.py tell 127.0.0.1 9100
+	try 0 a3s-box exec server python3 /probe/net.py tell 127.0.0.1 9100
+	try 0 a3s-box rm -f other
+}
+
+@test "T17: nobody listens yet: refused or reset at once; then it works; and again after a restart of the server" {
+	try 0 outside try "$BED_INSIDE4/7010"
+	like "$out" "ECONNREFUSED|ECONNRESET|open"
+	try any in_outside timeout 10 python3 -c "
+import socket
+s = socket.create_connection(('$BED_INSIDE4', 7010), 20)
+print(s.recv(1))"
+	like "$out$err" "b''|refused|reset"
+	local round
+	for round in 1 2; do
+		serve "late$round" blocking 0.0.0.0 7010
+		try 0 outside tell "$BED_INSIDE4" 7010 "round $round"
+		like "$out" "round $round"
+		stop_servers
+	done
+}
+
+@test "T18: blocking, non-blocking, poll, epoll, select, pre-forked: published and loopback clients mixed" {
+	local mode i
+	for mode in blocking nonblocking poll epoll select prefork; do
+		serve "$mode" "$mode" 0.0.0.0 7011
+		for i in 1 2 3; do
+			try 0 outside tell "$BED_INSIDE4" 7011 "$mode $i"
+			like "$out" "^cloexec 10\.77\.0\.2 [0-9]+ .*"$'\n'"$mode $i"
+			try 0 a3s-box exec server python3 /probe/net.py tell 127.0.0.1 7011 "inside $i"
+			like "$out" "^cloexec 127\.0\.0\.1 [0-9]+ 127\.0\.0\.1 7011 .*"$'\n'"inside $i"
+		done
+		stop_servers
+	done
+	try 0 a3s-box exec server python3 /probe/net.py restart 7011
+}
+
+# bats test_tags=user
+@test "P03: a port that is taken: 125 before anything starts, the holder named; works once freed" {
+	try 125 in_product a3s-box run -d --name late -p 7000:80 busybox true
+	complains "7000.*server"
+	try 1 a3s-box inspect late
+	in_product socat TCP-LISTEN:7100,fork OPEN:/dev/null 3>&- &
+	local holder=$!
+	wait_for 10 in_product sh -c 'ss -Htln | grep -q :7100'
+	try 125 in_product a3s-box run -d --name late -p 7100:80 busybox true
+	complains "7100"
+	try 0 a3s-box ps -a --format '{{.Names}}'
+	same "$out" server
+	kill "$holder"
+	wait "$holder" || true
+	try 0 in_product a3s-box run --rm -p 7100:80 busybox true
+	try 125 in_product a3s-box run --rm -p 7100:80 -p 7100:81 busybox true
+	complains 7100
+}
+
+@test "P03: the port is held over the whole life, and is free afterwards" {
+	try 0 in_product a3s-box run -d --name short -p 7101:80 busybox sleep 1000
+	try 125 in_product a3s-box run --rm -p 7101:80 busybox true
+	try 0 in_product a3s-box stop -t 0 short
+	port_free 7101 in_product
+	try 0 in_product a3s-box run --rm -p 7101:80 busybox true
+	try 0 in_product a3s-box rm short
+}
+
+# bats test_tags=user
+@test "P10: port and the PORTS cell of ps, in docker's forms" {
+	try 0 a3s-box port server
+	like "$out" "7000/tcp -> 0\.0\.0\.0:7000"
+	like "$out" "7000/tcp -> \[::\]:7000"
+	like "$out" "7001/tcp -> 10\.77\.0\.1:7001"
+	like "$out" "7002/tcp -> \[::\]:7002"
+	try 0 a3s-box port server 7000
+	same "$out" $'0.0.0.0:7000\n[::]:7000'
+	try 0 a3s-box port server 7001/tcp
+	same "$out" 10.77.0.1:7001
+	try 1 a3s-box port server 7000/udp
+	complains "7000/udp"
+	try 1 a3s-box port server 1
+	complains "server"
+	try 0 a3s-box ps --format '{{.Ports}}'
+	like "$out" "0\.0\.0\.0:7010-7012->7010-7012/tcp"
+	like "$out" "10\.77\.0\.1:7001->7001/tcp"
+	try 0 a3s-box create --name quiet busybox true
+	try 0 a3s-box port quiet
+	same "$out" ""
+	try 0 a3s-box create --name stopped -p 7200:80 busybox true
+	try any a3s-box port stopped
+	try 0 a3s-box rm quiet stopped
+	try 1 a3s-box port nosuch
+	complains nosuch
+}
+
+@test "P01: what is not a port is refused with the reason" {
+	local spec
+	for spec in x 0 70000 80:x 1.2.3:80:80 80:80/sctp 9090-9089:9090-9089 80-82:80-81 -9090:80 a:80 1:2:3:4; do
+		try 125 a3s-box create -p "$spec" busybox true
+		[ "$(wc -l <<<"$err")" = 1 ]
+	done
+	try 0 a3s-box ps -aq
+	same "$(wc -l <<<"$out")" 1
+}
