@@ -87,6 +87,13 @@ struct connection *connection_find_opened(struct device *d, uint32_t port, uint3
 	return (c->flags & IN_TABLE) && c->host_port == port ? c : NULL;
 }
 
+struct connection *connection_at(struct device *d, uint32_t index, uint32_t generation)
+{
+	struct connection *c = index < d->table.high ? &d->table.all[index] : NULL;
+
+	return c && c->state != CONNECTION_FREE && c->generation == generation ? c : NULL;
+}
+
 static void table_remove(struct connection *c)
 {
 	struct connection **at = bucket(&c->device->table, c->guest_port, c->host_port);
@@ -234,6 +241,13 @@ bool connection_accept_payload(struct connection *c, uint32_t bytes)
 	return true;
 }
 
+static bool has_credit(const struct connection *c)
+{
+	uint32_t credit = connection_credit(c);
+
+	return credit > 0 && credit >= c->need;
+}
+
 /* Is there payload that could go, if the guest had room? */
 static bool has_payload(const struct connection *c)
 {
@@ -253,7 +267,7 @@ static bool has_work(const struct connection *c)
 		return true;
 	if (!has_payload(c))
 		return c->flags & WANT_SHUTDOWN;
-	return connection_credit(c) > 0 || !(c->flags & CREDIT_REQUESTED);
+	return has_credit(c) || !(c->flags & CREDIT_REQUESTED);
 }
 
 static void make_ready(struct connection *c)
@@ -318,9 +332,9 @@ void connection_take_credit(struct connection *c, const struct packet *p)
 		c->packets = 0;
 		c->checkpoint = c->sent;
 	}
-	if (connection_credit(c) > 0)
+	if (has_credit(c))
 		c->flags &= ~(uint32_t)CREDIT_REQUESTED;
-	else if (p->op == VIRTIO_VSOCK_OP_CREDIT_UPDATE && packets_exhausted(c) && has_payload(c))
+	else if (p->op == VIRTIO_VSOCK_OP_CREDIT_UPDATE && (c->need || packets_exhausted(c)) && has_payload(c))
 		wait_stuck(c);
 	if (c->state == CONNECTION_OPEN)
 		make_ready(c);
@@ -499,14 +513,14 @@ static bool serve_start(struct connection *c)
 /* Only when it is stuck: guests tell of their own accord when much was read, but never think of packets. */
 static void ask_for_credit(struct connection *c)
 {
-	if (!has_payload(c) || connection_credit(c) > 0 || (c->flags & CREDIT_REQUESTED))
+	if (!has_payload(c) || has_credit(c) || (c->flags & CREDIT_REQUESTED))
 		return;
 	c->flags |= WANT_CREDIT_REQUEST;
 }
 
 static bool serve_open(struct connection *c)
 {
-	if (has_payload(c) && connection_credit(c) > 0) {
+	if (has_payload(c) && has_credit(c)) {
 		c->kind->pull(c, MIN(connection_credit(c), CONNECTION_QUANTUM));
 		if (c->device->starving)
 			return false;

@@ -106,6 +106,7 @@ struct connection_kind {
  * @after:	position in the control stream that must have been sent before this connection's next packet
  * @sent, @peer_forwarded, @peer_room: credit towards the guest, bytes modulo 2^32 (specification: tx_cnt, fwd_cnt, buf_alloc)
  * @received, @forwarded, @told, @room: credit of the guest; told: `forwarded` in the last packet that went out
+ * @need:	credit without which pulling makes no sense: 0 or the size of a message
  * @packets, @packets_before, @checkpoint: packets the guest may still hold: sent since `sent` was at checkpoint, and before
  * @in:		guest's bytes that the far side has not taken
  * @out:	bytes for the guest, for kinds without a socket
@@ -126,6 +127,7 @@ struct connection {
 	uint64_t after;
 	uint32_t sent, peer_forwarded, peer_room;
 	uint32_t received, forwarded, told, room;
+	uint32_t need;
 	uint32_t packets, packets_before, checkpoint;
 	uint32_t hint;
 	int error;
@@ -135,11 +137,11 @@ struct connection {
 	union {
 		struct {
 			uint8_t attempt; /* addresses of the host's loopback tried */
-			bool is_internal;
 		} stream;
 		struct datagram *datagram;
 		struct {
-			unsigned in_flight;
+			unsigned in_flight; /* queries whose answers this stream waits for */
+			bool taking;	    /* queries are being taken out of its queue */
 		} dns;
 	};
 };
@@ -185,6 +187,8 @@ void connection_readable(struct connection *c);
 void connection_forwarded(struct connection *c, uint32_t bytes);
 /* Bytes that may be sent to the guest now; 0 also when it holds too many packets. */
 uint32_t connection_credit(const struct connection *c);
+/* For objects that outlive it: the connection of that index if it is still the same one, else NULL. */
+struct connection *connection_at(struct device *d, uint32_t index, uint32_t generation);
 
 /* Reset towards the guest; error is told before, when the guest can make use of it. Fine in any state. */
 void connection_fail(struct connection *c, int error);

@@ -25,6 +25,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
+#include "vsock/dns.h"
 
 #define TX_BUDGET 512u	     /* packets taken in a turn */
 #define TX_ROOM 300u	     /* entries that one packet may take */
@@ -52,7 +53,8 @@ int device_init(struct device *d, struct loop *loop)
 	TAILQ_INIT(&d->parked);
 	TAILQ_INIT(&d->draining);
 	TAILQ_INIT(&d->stuck);
-	d->drain_timer = d->stuck_timer = (struct loop_timer)LOOP_TIMER_NULL;
+	TAILQ_INIT(&d->datagrams);
+	d->drain_timer = d->stuck_timer = d->datagram_timer = (struct loop_timer)LOOP_TIMER_NULL;
 	r = connection_table_init(&d->table, d->limits.connections);
 	if (r == 0)
 		r = pool_init(&d->pool, d->limits.queued_bytes);
@@ -87,6 +89,8 @@ void device_deinit(struct device *d)
 		vhost_user_deinit(&d->vu);
 	loop_timer_cancel(&d->drain_timer);
 	loop_timer_cancel(&d->stuck_timer);
+	loop_timer_cancel(&d->datagram_timer);
+	dns_clear(d);
 	tsi_deinit(&d->tsi);
 	pool_deinit(&d->pool);
 	connection_table_deinit(&d->table);
@@ -471,6 +475,23 @@ void rx_commit(struct connection *c, uint32_t bytes, bool end_of_message)
 	if (q && used < rx->n)
 		virtq_unpop(q, rx->n - used);
 	rx->n = 0;
+}
+
+uint32_t rx_send_queue(struct connection *c, uint32_t bytes, bool is_message)
+{
+	struct device *d = c->device;
+	uint32_t done = 0;
+
+	if (!rx_take(d, DEVICE_RX_CHAINS, MIN(bytes, c->out.bytes)))
+		return 0;
+	for (unsigned i = 0; i < d->rx.n_payload; i++) {
+		const struct iovec *part = &d->rx.payload[i];
+
+		done += (uint32_t)queue_copy(&d->pool, &c->out, done, part->iov_base, part->iov_len);
+	}
+	queue_drop(&d->pool, &c->out, done);
+	rx_commit(c, done, is_message && done == bytes);
+	return done;
 }
 
 static bool send_strays(struct device *d)

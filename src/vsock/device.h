@@ -62,6 +62,8 @@ struct device_batch {
 	uint32_t bytes;
 };
 
+TAILQ_HEAD(datagram_list, datagram);
+
 /**
  * struct device - one box's
  * @ready:	connections with something for the guest, in turn
@@ -93,6 +95,8 @@ struct device {
 	struct agent *agent;
 	struct publish *publish;
 	struct dns *dns;
+	struct datagram_list datagrams; /* with host sockets that may expire, longest silent first */
+	struct loop_timer datagram_timer;
 	struct device_stats stats;
 	void (*on_event)(struct device *d, const char *event);
 	void *owner;
@@ -116,5 +120,7 @@ bool rx_take(struct device *d, unsigned chains, uint32_t max);
 /* As one packet after the other, each filling its buffer. Sets EOM on the last when it ends a message. */
 void rx_commit(struct connection *c, uint32_t bytes, bool end_of_message);
 void rx_put_back(struct device *d);
+/* The next bytes of c->out, at most `bytes`: how many went. The last of them ends a message if it is the last of `bytes`. */
+uint32_t rx_send_queue(struct connection *c, uint32_t bytes, bool is_message);
 /* A packet without payload. */
 bool rx_send(struct connection *c, uint16_t op, uint32_t flags);

@@ -12,6 +12,7 @@
 #include "base/own.h"
 #include "vsock/agent.h"
 #include "vsock/control.h"
+#include "vsock/dns.h"
 #include "vsock/publish.h"
 
 #define REQUEST_FDS 2
@@ -104,6 +105,11 @@ static int serve_agent(struct service *s, struct request *q)
 	return agent_listen(&s->device, take_fd(&q->fd));
 }
 
+static int give_resolver(struct service *s, struct request *q)
+{
+	return dns_set_resolver(&s->device, take_fd(&q->fd));
+}
+
 static int request_port(struct request *q, struct publish_port *ret)
 {
 	const char *protocol = json_str(q->body, "protocol", "tcp"), *address = json_str(q->body, "address", "");
@@ -147,16 +153,36 @@ static int stats(struct service *s, struct request *q)
 {
 	const struct device *d = &s->device;
 	const struct device_stats *n = &d->stats;
+	const struct {
+		const char *key;
+		uint64_t value;
+	} values[] = {
+		{ "connections", d->table.n_used },
+		{ "connections_total", n->connections_total },
+		{ "refused", n->refused },
+		{ "failed", n->failed },
+		{ "listeners", d->tsi.n_listeners },
+		{ "bytes_in", n->bytes_in },
+		{ "bytes_out", n->bytes_out },
+		{ "packets_in", n->packets_in },
+		{ "packets_out", n->packets_out },
+		{ "datagrams_in", n->datagrams_in },
+		{ "datagrams_out", n->datagrams_out },
+		{ "datagrams_lost", n->datagrams_lost },
+		{ "dns_queries", n->dns_queries },
+		{ "dns_failures", n->dns_failures },
+		{ "queued_bytes", (uint64_t)d->pool.n_used * POOL_CHUNK },
+		{ "bad_packets", n->bad_packets },
+		{ "bad_credit", n->bad_credit },
+		{ "forged", n->forged },
+		{ "unknown", n->unknown },
+		{ "lost", n->strays_lost + d->tsi.lost },
+	};
+	json_t *all = json_object();
 
-	q->answer = json_pack("{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}}", "stats", "connections", (json_int_t)d->table.n_used,
-			      "connections_total", (json_int_t)n->connections_total, "refused", (json_int_t)n->refused, "failed",
-			      (json_int_t)n->failed, "bytes_in", (json_int_t)n->bytes_in, "bytes_out", (json_int_t)n->bytes_out,
-			      "packets_in", (json_int_t)n->packets_in, "packets_out", (json_int_t)n->packets_out);
-	json_object_update_new(json_object_get(q->answer, "stats"),
-			       json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "listeners", (json_int_t)d->tsi.n_listeners, "queued_bytes",
-					 (json_int_t)d->pool.n_used * POOL_CHUNK, "bad_packets", (json_int_t)n->bad_packets, "bad_credit",
-					 (json_int_t)n->bad_credit, "forged", (json_int_t)n->forged, "unknown", (json_int_t)n->unknown,
-					 "lost", (json_int_t)(n->strays_lost + d->tsi.lost)));
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		json_object_set_new(all, values[i].key, json_integer((json_int_t)values[i].value));
+	q->answer = json_pack("{s:o}", "stats", all);
 	return q->answer ? 0 : -ENOMEM;
 }
 
@@ -174,6 +200,7 @@ static const struct {
 	{ "ping", false, true, ping },
 	{ "device", true, false, attach_device },
 	{ "agent", true, false, serve_agent },
+	{ "resolver", true, false, give_resolver },
 	{ "publish", true, false, publish },
 	{ "unpublish", false, false, unpublish },
 	{ "stats", false, false, stats },

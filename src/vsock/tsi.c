@@ -22,7 +22,9 @@
 
 #include "base/log.h"
 #include "base/own.h"
+#include "vsock/datagram.h"
 #include "vsock/device.h"
+#include "vsock/dns.h"
 #include "vsock/policy.h"
 #include "vsock/stream.h"
 
@@ -118,19 +120,7 @@ void tsi_send(struct device *d, struct connection *c, enum tsi_message_type type
 
 static void control_pull(struct connection *c, uint32_t quantum)
 {
-	struct device *d = c->device;
-	uint32_t bytes = 0;
-
-	if (!rx_take(d, DEVICE_RX_CHAINS, MIN(quantum, c->out.bytes)))
-		return;
-	for (unsigned i = 0; i < d->rx.n_payload; i++) {
-		const struct iovec *part = &d->rx.payload[i];
-
-		bytes += (uint32_t)queue_copy(&d->pool, &c->out, bytes, part->iov_base, part->iov_len);
-	}
-	queue_drop(&d->pool, &c->out, bytes);
-	d->tsi.sent += bytes;
-	rx_commit(c, bytes, false);
+	c->device->tsi.sent += rx_send_queue(c, MIN(quantum, c->out.bytes), false);
 }
 
 uint32_t tsi_port_of(const struct connection *c)
@@ -149,28 +139,58 @@ static void on_hello(struct device *d, const struct tsi_message *m)
 	d->on_event(d, "tsi-started");
 }
 
-static void on_connect(struct device *d, const struct tsi_message *m)
+/* A connection that the guest has announced, under the ports that its OP_REQUEST will name. NULL: the box has too many. */
+static struct connection *announce(struct device *d, const struct tsi_message *m, const struct connection_kind *kind,
+				   enum tsi_port host_port)
 {
 	uint32_t port = le32toh(m->port);
 	struct connection *c;
 
 	if (port < TSI_PORT_GUEST_FIRST || port >= TSI_PORT_HOST_FIRST)
-		return;
-	c = connection_find(d, port, TSI_PORT_STREAM);
+		return NULL;
+	c = connection_find(d, port, host_port);
 	if (c)
 		connection_drop(c, true); /* the guest has closed it without our knowing, and uses the port again */
-	c = connection_new(d, &stream_kind);
+	c = connection_new(d, kind);
 	if (!c) {
 		d->stats.refused++;
 		tsi_send(d, NULL, TSI_FAILED, port, EMFILE, 0, NULL, NULL);
-		return;
+		return NULL;
 	}
 	c->remote = m->remote;
 	c->local = m->local;
-	connection_name(c, port, TSI_PORT_STREAM);
+	connection_name(c, port, host_port);
+	return c;
+}
+
+static void on_connect(struct device *d, const struct tsi_message *m)
+{
+	bool to_resolver = policy_destination(&m->remote, false) == DESTINATION_RESOLVER;
+	struct connection *c = announce(d, m, to_resolver ? &dns_stream_kind : &stream_kind, TSI_PORT_STREAM);
+
+	if (!c || to_resolver)
+		return;
 	stream_connect(c);
 	if (le32toh(m->value) & TSI_STREAM_KEEPALIVE)
 		stream_option(c, TSI_OPTION_KEEPALIVE, 1);
+}
+
+static void on_datagram(struct device *d, const struct tsi_message *m)
+{
+	struct connection *c = announce(d, m, &datagram_kind, TSI_PORT_DATAGRAM);
+
+	if (c)
+		c->error = datagram_announced(c, le32toh(m->value));
+}
+
+static void on_peer(struct device *d, const struct tsi_message *m)
+{
+	struct connection *c = connection_find(d, le32toh(m->port), TSI_PORT_DATAGRAM);
+
+	if (c && c->datagram)
+		datagram_set_peer(c, &m->remote);
+	else
+		tsi_send(d, NULL, TSI_FAILED, le32toh(m->port), ENOTCONN, 0, NULL, &m->remote);
 }
 
 static uint32_t *listener_bucket(struct tsi *t, uint16_t port)
@@ -272,6 +292,8 @@ static const struct {
 	[TSI_CONNECT] = { on_connect },
 	[TSI_LISTEN] = { on_listen },
 	[TSI_UNLISTEN] = { on_unlisten },
+	[TSI_DATAGRAM] = { on_datagram },
+	[TSI_PEER] = { on_peer },
 	[TSI_OPTION] = { on_option },
 };
 
@@ -354,7 +376,12 @@ static bool open_announced(struct device *d, const struct packet *p)
 	if (!c || c->state != CONNECTION_WAITING || c->kind->type != p->type)
 		return false;
 	connection_take_credit(c, p);
-	stream_requested(c);
+	if (c->kind == &datagram_kind)
+		datagram_requested(c);
+	else if (c->kind == &dns_stream_kind)
+		dns_stream_requested(c);
+	else
+		stream_requested(c);
 	return true;
 }
 
@@ -364,7 +391,5 @@ bool tsi_request(struct device *d, const struct packet *p)
 		return false;
 	if (p->dst_port == TSI_PORT_CONTROL && p->type == VIRTIO_VSOCK_TYPE_STREAM)
 		return open_control(d, p);
-	if (p->dst_port == TSI_PORT_STREAM && p->type == VIRTIO_VSOCK_TYPE_STREAM)
-		return open_announced(d, p);
-	return false;
+	return open_announced(d, p);
 }
