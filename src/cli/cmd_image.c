@@ -56,17 +56,30 @@ static const char *digest_of(const struct image *image)
 	return at ? at + 1 : NULL;
 }
 
+/* Id of the image that has this name now; "" when none has. */
+static void known_id(struct cli *cli, const char *reference, char ret[static sizeof((struct image){ 0 }.id)])
+{
+	struct failure ignored = { 0 };
+	struct image image = { 0 };
+
+	*ret = '\0';
+	if (image_find(&cli->home, reference, &image, &ignored) == 0)
+		memcpy(ret, image.id, sizeof(image.id));
+	image_deinit(&image);
+}
+
 static int pull(struct cli *cli, void *options, char **args, struct failure *f)
 {
 	const struct pull_options *o = options;
 	struct image_pull_options how = { .creds = o->creds, .tls_verify_off = !o->tls_verify, .platform = o->platform };
 	struct pull_progress progress;
 	struct image image = { 0 };
-	char normal[512];
+	char normal[512], before[sizeof(image.id)];
 	int r;
 
 	if (image_normalize(args[0], normal, f) < 0)
 		return -1;
+	known_id(cli, normal, before);
 	pull_progress_init(&progress, o->quiet);
 	r = image_pull(&cli->home, args[0], &how, progress.progress.fn ? &progress.progress : NULL, &image, f);
 	pull_progress_done(&progress);
@@ -75,7 +88,7 @@ static int pull(struct cli *cli, void *options, char **args, struct failure *f)
 	if (!o->quiet && digest_of(&image))
 		printf("Digest: %s\n", digest_of(&image));
 	if (!o->quiet)
-		printf("Status: Image is up to date as %.19s\n", image.id);
+		printf("Status: %s for %s\n", strcmp(before, image.id) ? "Downloaded newer image" : "Image is up to date", args[0]);
 	puts(normal);
 	image_deinit(&image);
 	return EXIT_DONE;
@@ -127,7 +140,7 @@ static bool image_in_use(void *context, const char *id, char ret_holder[static 1
 
 		found = !strcmp(c->image_id, id);
 		if (found)
-			snprintf(ret_holder, 128, "box %s (%.12s)", c->name, c->id);
+			snprintf(ret_holder, 128, "%s (%.12s)", c->name, c->id);
 	}
 	box_list_deinit(&list);
 	return found;

@@ -71,7 +71,7 @@ int pull_ensure(struct cli *cli, const char *reference, enum pull_policy policy,
 		f->code = EXIT_USAGE;
 		return fail_wrap(f, "--pull never");
 	}
-	if (policy == PULL_MISSING)
+	if (policy == PULL_MISSING && isatty(STDERR_FILENO))
 		fprintf(stderr, "Unable to find image '%s' locally\n", reference);
 	pull_progress_init(&progress, false);
 	r = image_pull(&cli->home, reference, &options, progress.progress.fn ? &progress.progress : NULL, ret, f);

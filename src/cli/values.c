@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,11 +48,12 @@ int value_parse_cpus(const char *s, unsigned max, unsigned *ret, struct failure 
 	char *end;
 	double cpus = strtod(s, &end);
 
-	if (end == s || *end || !(cpus > 0) || !isfinite(cpus) || strpbrk(s, "xXpP"))
+	if (end == s || *end || !(cpus > 0) || strspn(s, "0123456789.") != strlen(s))
 		return fail(f, EXIT_USAGE, "\"%s\" is not a number of processors like 2 or 1.5", s);
-	if (ceil(cpus) > max)
+	if (cpus > max)
 		return fail(f, EXIT_USAGE, "%s processors are more than this host's %u", s, max);
-	*ret = (unsigned)ceil(cpus);
+	*ret = (unsigned)cpus;
+	*ret += *ret < cpus;
 	return 0;
 }
 

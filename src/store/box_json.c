@@ -191,7 +191,8 @@ json_t *box_config_to_json(const struct box_config *config)
 		return NULL;
 	json_object_set_new(json, "id", json_string(config->id));
 	json_object_set_new(json, "network", json_string(box_network_name(config->network)));
-	json_object_set_new(json, "ports", ports_to_json(config->ports, config->n_ports));
+	if (config->n_ports)
+		json_object_set_new(json, "ports", ports_to_json(config->ports, config->n_ports));
 	return json;
 }
 
@@ -229,7 +230,8 @@ json_t *box_state_to_json(const struct box_state *state)
 	if (!json)
 		return NULL;
 	json_object_set_new(json, "status", json_string(box_status_name(state->status)));
-	json_object_set_new(json, "bound", ports_to_json(state->bound, state->n_bound));
+	if (state->n_bound)
+		json_object_set_new(json, "bound", ports_to_json(state->bound, state->n_bound));
 	return json;
 }
 

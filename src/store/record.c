@@ -32,6 +32,28 @@ static json_t *field_to_json(enum record_type type, const void *at)
 	return NULL;
 }
 
+/* What a reader starts with anyway: reading a thousand records is mostly parsing, so they are kept short. */
+static bool is_left_out(enum record_type type, const void *at)
+{
+	switch (type) {
+	case RECORD_STRING:
+		return !*(char *const *)at;
+	case RECORD_STRINGS:
+		return strv_length(*(char **const *)at) == 0;
+	case RECORD_FLAG:
+		return !*(const bool *)at;
+	case RECORD_INT:
+		return false;
+	case RECORD_UNSIGNED:
+		return *(const unsigned *)at == 0;
+	case RECORD_INT64:
+		return *(const int64_t *)at == 0;
+	case RECORD_SIZE:
+		return *(const size_t *)at == 0;
+	}
+	return false;
+}
+
 json_t *record_to_json(const struct record_field *fields, size_t n, const void *record)
 {
 	json_t *json = json_object();
@@ -39,7 +61,7 @@ json_t *record_to_json(const struct record_field *fields, size_t n, const void *
 	for (size_t i = 0; json && i < n; i++) {
 		const void *at = (const char *)record + fields[i].offset;
 
-		if (fields[i].type == RECORD_STRING && !*(char *const *)at)
+		if (is_left_out(fields[i].type, at))
 			continue;
 		if (json_object_set_new(json, fields[i].key, field_to_json(fields[i].type, at)) < 0) {
 			json_decref(json);

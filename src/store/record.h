@@ -14,7 +14,7 @@ enum record_type {
 	RECORD_STRING,	/* char *, absent: NULL */
 	RECORD_STRINGS, /* char **, absent: an empty vector */
 	RECORD_FLAG,	/* bool */
-	RECORD_INT,	/* int */
+	RECORD_INT,	/* int, whose default need not be zero */
 	RECORD_UNSIGNED, /* unsigned */
 	RECORD_INT64,	/* int64_t */
 	RECORD_SIZE,	/* size_t */
@@ -26,7 +26,7 @@ struct record_field {
 	size_t offset;
 };
 
-/* A new object, NULL without memory. Absent strings are left out. */
+/* A new object, NULL without memory. Absent strings, empty vectors, false and zero are left out, but for a RECORD_INT. */
 json_t *record_to_json(const struct record_field *fields, size_t n, const void *record);
 /* Fields that the object lacks keep their value. -1 and a sentence at a value of another type or out of range. */
 int record_from_json(const struct record_field *fields, size_t n, const json_t *json, void *record, struct failure *f);
