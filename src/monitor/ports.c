@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/own.h"
+#include "ports.h"
+
+/* How many numbers of the host's choice are tried until one is free in both families. */
+#define EPHEMERAL_ROUNDS 64
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+static int address_parse(const char *text, uint16_t port, union address *ret, socklen_t *ret_size)
+{
+	*ret = (union address){ 0 };
+	if (inet_pton(AF_INET, text, &ret->v4.sin_addr) == 1) {
+		ret->v4.sin_family = AF_INET;
+		ret->v4.sin_port = htons(port);
+		*ret_size = sizeof(ret->v4);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, text, &ret->v6.sin6_addr) == 1) {
+		ret->v6.sin6_family = AF_INET6;
+		ret->v6.sin6_port = htons(port);
+		*ret_size = sizeof(ret->v6);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int socket_reserve(const char *host_address, uint16_t port, enum box_protocol protocol, uint16_t *ret_port)
+{
+	bool tcp = protocol == BOX_TCP;
+	union address address;
+	socklen_t size;
+	_cleanup_close_ int fd = -1;
+	int on = 1, r = address_parse(host_address, port, &address, &size);
+
+	if (r < 0)
+		return r;
+	fd = socket(address.any.sa_family, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	/* For UDP SO_REUSEADDR would let a second one take the port over. */
+	if (tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -errno;
+	if (address.any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		return -errno;
+	if (bind(fd, &address.any, size) < 0 || (tcp && listen(fd, SOMAXCONN) < 0) || getsockname(fd, &address.any, &size) < 0)
+		return -errno;
+	*ret_port = ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
+	return take_fd(&fd);
+}
+
+static int ports_add(struct ports *ports, const struct box_port *wanted, const char *address, uint16_t number, int fd)
+{
+	struct port_socket *bigger = realloc(ports->sockets, (ports->n + 1) * sizeof(*bigger)), *p;
+
+	if (!bigger)
+		return -ENOMEM;
+	ports->sockets = bigger;
+	p = &bigger[ports->n++];
+	*p = (struct port_socket){ .port = *wanted, .fd = fd };
+	snprintf(p->port.host_address, sizeof(p->port.host_address), "%s", address);
+	p->port.host_port = number;
+	p->port.host_port_last = 0;
+	return 0;
+}
+
+static bool family_is_missing(int err)
+{
+	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL;
+}
+
+/* One number on the address, or on both families' wildcards; number 0: of the host's choice. 0, or a negative errno and nothing. */
+static int reserve_number(struct ports *ports, const struct box_port *wanted, uint16_t number)
+{
+	bool all = !*wanted->host_address;
+	_cleanup_close_ int first = -1, second = -1;
+	const char *address = all ? "0.0.0.0" : wanted->host_address;
+	uint16_t got = number;
+	int r;
+
+	first = socket_reserve(address, number, wanted->protocol, &got);
+	if (first < 0 && !(all && family_is_missing(first)))
+		return first;
+	if (all) {
+		second = socket_reserve("::", got, wanted->protocol, &got);
+		if (second < 0 && (first < 0 || !family_is_missing(second)))
+			return second;
+	}
+	if (first >= 0) {
+		r = ports_add(ports, wanted, address, got, first);
+		if (r < 0)
+			return r;
+		first = -1;
+	}
+	r = second >= 0 ? ports_add(ports, wanted, "::", got, second) : 0;
+	if (r == 0)
+		second = -1;
+	return r;
+}
+
+static int reserve_ephemeral(struct ports *ports, const struct box_port *wanted, uint16_t kept)
+{
+	int r = kept ? reserve_number(ports, wanted, kept) : -EADDRINUSE;
+
+	for (int i = 0; r == -EADDRINUSE && i < EPHEMERAL_ROUNDS; i++)
+		r = reserve_number(ports, wanted, 0);
+	return r;
+}
+
+static int reserve_range(struct ports *ports, const struct box_port *wanted, uint16_t kept)
+{
+	int r = kept >= wanted->host_port && kept <= wanted->host_port_last ? reserve_number(ports, wanted, kept) : -EADDRINUSE;
+
+	for (unsigned n = wanted->host_port; r == -EADDRINUSE && n <= wanted->host_port_last; n++)
+		r = reserve_number(ports, wanted, (uint16_t)n);
+	return r;
+}
+
+/* The number that this port had when the box last ran; 0: none. */
+static uint16_t port_kept(const struct box_state *previous, const struct box_port *wanted)
+{
+	for (size_t i = 0; i < previous->n_bound; i++) {
+		const struct box_port *b = &previous->bound[i];
+		bool wildcard = strcmp(b->host_address, "0.0.0.0") == 0 || strcmp(b->host_address, "::") == 0;
+
+		if (b->guest_port == wanted->guest_port && b->protocol == wanted->protocol &&
+		    (*wanted->host_address ? strcmp(b->host_address, wanted->host_address) == 0 : wildcard))
+			return b->host_port;
+	}
+	return 0;
+}
+
+static void port_name(const struct box_port *port, char *ret, size_t size)
+{
+	const char *address = *port->host_address ? port->host_address : "0.0.0.0";
+	bool v6 = strchr(address, ':');
+	int n = snprintf(ret, size, "%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port->host_port);
+
+	if (port->host_port_last && (size_t)n < size)
+		n += snprintf(ret + n, size - (size_t)n, "-%u", port->host_port_last);
+	if ((size_t)n < size)
+		snprintf(ret + n, size - (size_t)n, "/%s", port->protocol == BOX_TCP ? "tcp" : "udp");
+}
+
+static int port_failure(const struct home *home, const struct box_config *config, const struct box_port *wanted, int err,
+			struct failure *f)
+{
+	char name[96], holder[256];
+
+	port_name(wanted, name, sizeof(name));
+	if (err == -EADDRINUSE && wanted->host_port_last)
+		return fail(f, EXIT_USAGE, "cannot publish %s: every port of the range is taken", name);
+	if (err == -EADDRINUSE && !wanted->host_port)
+		return fail(f, EXIT_USAGE, "cannot publish a port of the host's choice for %u: none is free", wanted->guest_port);
+	if (err == -EADDRINUSE) {
+		ports_name_holder(home, config->id, wanted, holder, sizeof(holder));
+		return fail(f, EXIT_USAGE, "cannot publish %s: the port is held by %s", name, holder);
+	}
+	if (err == -EADDRNOTAVAIL)
+		return fail(f, EXIT_USAGE, "cannot publish %s: this host has no such address", name);
+	if (err == -EACCES)
+		return fail(f, EXIT_USAGE, "cannot publish %s: ports below net.ipv4.ip_unprivileged_port_start need root", name);
+	return fail_errno(f, EXIT_USAGE, err, "cannot publish %s", name);
+}
+
+int ports_reserve(const struct home *home, const struct box_config *config, const struct box_state *previous, struct ports *ret,
+		  struct failure *f)
+{
+	*ret = (struct ports)PORTS_NULL;
+	for (size_t i = 0; i < config->n_ports; i++) {
+		const struct box_port *wanted = &config->ports[i];
+		uint16_t kept = port_kept(previous, wanted);
+		int r;
+
+		if (!wanted->host_port)
+			r = reserve_ephemeral(ret, wanted, kept);
+		else if (wanted->host_port_last > wanted->host_port)
+			r = reserve_range(ret, wanted, kept);
+		else
+			r = reserve_number(ret, wanted, wanted->host_port);
+		if (r < 0) {
+			ports_release(ret);
+			return port_failure(home, config, wanted, r, f);
+		}
+	}
+	return 0;
+}
+
+void ports_release(struct ports *ports)
+{
+	for (size_t i = 0; i < ports->n; i++)
+		close_fd(ports->sockets[i].fd);
+	free(ports->sockets);
+	*ports = (struct ports)PORTS_NULL;
+}
+
+struct box_port *ports_bound(const struct ports *ports)
+{
+	struct box_port *copy = ports->n ? calloc(ports->n, sizeof(*copy)) : NULL;
+
+	for (size_t i = 0; copy && i < ports->n; i++)
+		copy[i] = ports->sockets[i].port;
+	return copy;
+}
