@@ -44,7 +44,7 @@ add() {
 	for path in $order; do
 		name=${path##*/}
 		[ -e "$root/lib/modules/$name" ] && continue
-		strip --strip-debug -o "$root/lib/modules/$name" "$modules/$path"
+		cp "$modules/$path" "$root/lib/modules/$name"
 		echo "$name" >>"$root/lib/modules/$2"
 	done
 }

@@ -125,8 +125,7 @@ static void do_bytes(struct fuzz *f)
 {
 	uint8_t bytes[256], n = fuzz_u8(&f->in);
 
-	n = (uint8_t)fuzz_take(&f->in, bytes, n);
-	(void)send(f->front.fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)send(f->front.fd, bytes, fuzz_take(&f->in, bytes, n), MSG_NOSIGNAL | MSG_DONTWAIT);
 	turn(f);
 }
 
@@ -135,8 +134,7 @@ static void do_scribble(struct fuzz *f)
 	uint16_t at = fuzz_u16(&f->in);
 	uint8_t bytes[256], n = fuzz_u8(&f->in);
 
-	n = (uint8_t)fuzz_take(&f->in, bytes, n);
-	memcpy(f->front.ram.base + MIN(at, RAM - 256u), bytes, n);
+	memcpy(f->front.ram.base + MIN(at, RAM - 256u), bytes, fuzz_take(&f->in, bytes, n));
 	turn(f);
 }
 

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * a3s-box-vsock as the monitor keeps it: started, configured, given the sockets of the box (src/vsock/control.h).
+ *
+ * Requests go out a few at a time and are answered in order; the first refusal ends the process and is told by failed().
+ * From the loop's thread.
+ */
+#pragma once
+
+#include "children.h"
+#include "ports.h"
+
+struct vsock_process;
+
+struct vsock_handlers {
+	/* It serves the far end of this vhost-user socket, which the handler takes: plug the device. */
+	void (*device_ready)(struct vsock_process *vsock, int fd);
+	/* The guest's driver is up: agent connections can be opened. */
+	void (*device_started)(struct vsock_process *vsock);
+	void (*resolver_wanted)(struct vsock_process *vsock);
+	/* The process is gone; text says why. */
+	void (*ended)(struct vsock_process *vsock, const char *text);
+};
+
+/**
+ * struct vsock_process - embedded in the box
+ * @ports, @agent_fd: borrowed for the box's life; a process started again gets them again
+ * @next, @answered: requests sent and answered since the start
+ */
+struct vsock_process {
+	struct loop *loop;
+	const struct vsock_handlers *handlers;
+	struct child process;
+	int fd, device_fd, agent_fd;
+	struct loop_io io;
+	bool tsi, host_gateway;
+	const struct ports *ports;
+	size_t next, answered;
+	char why[256];
+};
+#define VSOCK_PROCESS_NULL \
+	{ .process = CHILD_NULL, .fd = -1, .device_fd = -1, .agent_fd = -1, .io = LOOP_IO_NULL }
+
+/* Start, or start again after its end, with the members up to `ports` as the owner has set them. */
+int vsock_process_start(struct vsock_process *vsock, struct failure *f);
+/* Hand over the resolver's socket (borrowed). */
+int vsock_process_give_resolver(struct vsock_process *vsock, int fd);
+/* SIGKILL; ended() is not called. */
+void vsock_process_end(struct vsock_process *vsock);
