@@ -14,6 +14,9 @@
  * stopped() and started() around the change. In stopped() the device must forget chains and pointers into guest memory;
  * they come again (virtq.h). One started() may follow another's stopped() at once.
  *
+ * Memory that was lost (gmem.h) is noticed after started() and kicked(). A device that touches guest memory at other times
+ * looks at mem.lost afterwards and calls vhost_user_disconnect(vu, -EFAULT).
+ *
  * All callbacks come from the loop. None but disconnected() may call vhost_user_deinit().
  */
 #pragma once

@@ -153,12 +153,12 @@ unsigned virtq_waiting(struct virtq *q)
 /**
  * struct walk - a chain being collected
  * @sum:	bytes of both directions
- * @left:	descriptors that may still follow in this table: more means a loop
+ * @n_seen:	descriptors looked at: empty ones cost the guest nothing, but they cost us
  */
 struct walk {
 	struct virtq *q;
 	struct virtq_chain *chain;
-	unsigned room, left;
+	unsigned room, n_seen;
 	uint64_t sum;
 };
 
@@ -205,6 +205,8 @@ static int walk_table(struct walk *w, const uint8_t *table, unsigned n, unsigned
 		struct vring_desc d = fetch_desc(table, i);
 		int r;
 
+		if (w->n_seen++ == VIRTQ_CHAIN_MAX)
+			return -E2BIG;
 		if (d.flags & VRING_DESC_F_INDIRECT) {
 			if (!ret_indirect || d.flags & VRING_DESC_F_NEXT)
 				return -EPROTO;

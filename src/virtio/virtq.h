@@ -34,6 +34,7 @@
 #include "virtio/gmem.h"
 
 #define VIRTQ_SIZE_MAX 32768u
+#define VIRTQ_CHAIN_MAX 1024u /* descriptors looked at for one chain, empty ones and both tables counted */
 
 /**
  * struct virtq_setup - what a front end says about a queue before it starts
@@ -94,9 +95,9 @@ uint16_t virtq_stop(struct virtq *q);
 
 /*
  * Next chain: 1; none: 0; a negative errno when the queue is (or becomes) broken. Entries go into iov[room], which stays
- * the caller's; a chain of more entries breaks the queue with -E2BIG (one descriptor takes an entry, or one more where it
- * crosses from region to region; empty ones take none). Others: -EPROTO (index jump, loop, nested or misused indirect
- * table, readable after writable), -EFAULT (outside of memory), -EMSGSIZE (more than 4 GiB - 1 in sum).
+ * the caller's; a descriptor takes one, or one more where it crosses from region to region; empty ones take none.
+ * -E2BIG (more entries than room, more descriptors than VIRTQ_CHAIN_MAX), -EPROTO (index jump, loop, nested or misused
+ * indirect table, readable after writable), -EFAULT (outside of memory), -EMSGSIZE (more than 4 GiB - 1 in sum).
  */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain, struct iovec *iov, unsigned room);
 /* Put back the last n chains popped and not pushed. */
