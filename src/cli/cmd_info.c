@@ -15,9 +15,7 @@
 #include "cli/command.h"
 #include "cli/template.h"
 #include "image/image.h"
-#if __has_include("monitor/accel.h")
 #include "monitor/accel.h"
-#endif
 #include "store/box.h"
 
 struct info_options {
@@ -93,14 +91,12 @@ static void add_host(json_t *info)
 
 static void add_accelerator(struct cli *cli, json_t *info)
 {
-#if __has_include("monitor/accel.h")
 	struct accel_verdict verdict;
 	struct failure why = { 0 };
 	bool known = accel_decide(&cli->home, &verdict, &why) == 0;
 
 	json_object_set_new(info, "Accelerator", json_string(known ? accel_name(verdict.kind) : "none"));
 	json_object_set_new(info, "AcceleratorReason", json_string(known ? verdict.reason : why.text));
-#endif
 }
 
 static int add_counts(struct cli *cli, json_t *info, struct failure *f)
