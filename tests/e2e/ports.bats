@@ -25,14 +25,7 @@ serve() {
 }
 
 stop_servers() {
-	a3s-box exec server python3 -c '
-import glob, os, signal
-for path in glob.glob("/proc/[0-9]*/cmdline"):
-    try:
-        if b"\0serve\0" in open(path, "rb").read():
-            os.kill(int(path.split("/")[2]), signal.SIGKILL)
-    except OSError:
-        pass'
+	kill_in server serve
 	wait
 }
 

@@ -92,8 +92,8 @@ both() {
 	same "$out" "127.0.0.1/7777 ECONNREFUSED"
 	try 0 in_product ss -Htln
 	same "$out" ""
-	a3s-box exec tsi pkill -f 'serve blocking' || a3s-box exec tsi sh -c 'kill $(grep -l "serve.blocking" /proc/[0-9]*/cmdline | cut -d / -f 3)' || true
-	wait
+	kill_in tsi serve
+	wait $! || true
 }
 
 # bats test_tags=user
@@ -108,7 +108,7 @@ both() {
 	wait_for "$A3S_LIMIT" grep -q holding "$A3S_T/hold"
 	port=$(sed -n 's/^holding //p' "$A3S_T/hold")
 	bed_saw 10 "^hold $port open"
-	a3s-box exec tsi sh -c 'kill -9 $(grep -l "net.py.hold" /proc/[0-9]*/cmdline | cut -d / -f 3 | grep -v self)'
+	kill_in tsi hold
 	bed_saw 2 "^hold $port (eof|reset)"
 	status=0
 	wait $! || status=$?

@@ -8,5 +8,5 @@ customize() {
 	ln -sf /dev/stdout "$1/var/log/nginx/access.log"
 	ln -sf /dev/stderr "$1/var/log/nginx/error.log"
 	head -c 1048576 /dev/zero >"$1/var/www/html/1m"
-	echo "a page of sixty-four bytes, for measuring requests per second.." >"$1/var/www/html/64"
+	echo "a page of sixty-four bytes, for measuring requests per second.." >"$1/var/www/html/64.txt"
 }

@@ -62,7 +62,7 @@ bed_up() {
 	BED_ENTER_PRODUCT=$BED_ENTER_ROOT
 	[ "$(id -u)" = 0 ] || BED_ENTER_PRODUCT+=" unshare -U --map-user=$(id -u) --map-group=$(id -g)"
 	BED_ETC=$BATS_FILE_TMPDIR/etc
-	export BED_ENTER_OUTSIDE BED_ENTER_PRODUCT BED_ENTER_ROOT BED_ETC BED_ALIVE
+	export BED_PIPE BED_OUTSIDE BED_PRODUCT BED_ENTER_OUTSIDE BED_ENTER_PRODUCT BED_ENTER_ROOT BED_ETC BED_ALIVE
 	bed_configure_outside && bed_configure_product
 	BED_LOG=$BATS_FILE_TMPDIR/outside.log
 	export BED_LOG

@@ -135,6 +135,20 @@ log_line() {
 	return 1
 }
 
+# kill_in BOX WORD: SIGKILL to the processes of a python3 box that have the argument WORD
+kill_in() {
+	timeout "$A3S_LIMIT" a3s-box exec "$1" python3 -c '
+import glob, os, signal, sys
+for path in glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        with open(path, "rb") as f:
+            words = f.read().split(b"\0")
+        if sys.argv[1].encode() in words and b"-c" not in words:
+            os.kill(int(path.split("/")[2]), signal.SIGKILL)
+    except OSError:
+        pass' "$2" 3>&-
+}
+
 state() {
 	a3s-box inspect --format '{{.State.Status}}' "$1" 2>/dev/null
 }

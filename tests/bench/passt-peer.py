@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The peer of the web figures: the same kernel, machine line and image, but a network card and passt.
+
+passt-peer.py BUILD WORK HOME IMAGE PORT
+WORK/machine holds the machine line, NUL-separated, without kernel devices. The image's layers are found in HOME; a small
+init mounts them under a tmpfs, sets a static address and starts nginx. Runs until it is killed; prints "pids QEMU PASST".
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+ADDRESS, GATEWAY = "10.0.9.2", "10.0.9.1"
+INIT = """#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+for list in boot net; do
+	for m in $(/bin/busybox cat /lib/modules/$list); do /bin/busybox insmod /lib/modules/$m 2>/dev/null; done
+done
+lower=
+i=0
+for d in $(cd /dev && /bin/busybox ls -d vd[a-z]); do
+	/bin/busybox mkdir -p /l/$i
+	/bin/busybox mount -t squashfs -o ro /dev/$d /l/$i
+	lower=/l/$i${lower:+:$lower}
+	i=$((i + 1))
+done
+/bin/busybox mkdir -p /t
+/bin/busybox mount -t tmpfs t /t
+/bin/busybox mkdir -p /t/u /t/w /t/root
+/bin/busybox mount -t overlay -o lowerdir=$lower,upperdir=/t/u,workdir=/t/w o /t/root
+for d in proc sys dev; do /bin/busybox mount --bind /$d /t/root/$d; done
+/bin/busybox ip link set lo up
+/bin/busybox ip addr add ADDRESS/24 dev eth0
+/bin/busybox ip link set eth0 mtu 65520 up
+/bin/busybox ip route add default via GATEWAY
+exec /bin/busybox chroot /t/root nginx -g "daemon off;"
+"""
+
+
+def layers(home, image):
+    found = json.loads(subprocess.run(["a3s-box", "inspect", image], env={**os.environ, "A3S_HOME": home}, check=True,
+                                      stdout=subprocess.PIPE).stdout)[0]
+    return [f"{home}/images/layers/{digest.split(':')[1]}.squashfs" for digest in found["RootFS"]["Layers"]]
+
+
+def initramfs(build, work):
+    """The guest's own initramfs with another init: cpio archives may follow one another."""
+    root = work + "/peer"
+    os.makedirs(root + "/bin")
+    shutil.copy("/bin/busybox", root + "/bin/busybox")
+    for directory in ("proc", "sys", "dev"):
+        os.makedirs(f"{root}/{directory}")
+    with open(root + "/init", "w", encoding="ascii") as f:
+        f.write(INIT.replace("ADDRESS", ADDRESS).replace("GATEWAY", GATEWAY))
+    os.chmod(root + "/init", 0o755)
+    extra = subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd=root, check=True, stdout=subprocess.PIPE).stdout
+    path = work + "/peer.cpio"
+    with open(path, "wb") as out, open(build + "/src/guest/initramfs", "rb") as guest:
+        data = guest.read()
+        out.write(data + b"\0" * (-len(data) % 512) + extra)
+    return path
+
+
+def main():
+    build, work, home, image, port = sys.argv[1:]
+    with open(work + "/machine", "rb") as f:
+        machine = f.read().decode().rstrip("\0").split("\0")
+    machine = [word.replace(" a3s.poweroff", "") for word in machine]
+    machine[machine.index("-initrd") + 1] = initramfs(build, work)
+    for i, layer in enumerate(layers(home, image)):
+        machine += ["-drive", f"file={layer},format=raw,if=none,id=l{i},readonly=on", "-device", f"virtio-blk-pci,drive=l{i},bus=port{i + 1},romfile="]
+    ours, theirs = socket.socketpair()
+    machine += ["-netdev", f"stream,id=n,addr.type=fd,addr.str={ours.fileno()}", "-device",
+                "virtio-net-pci,netdev=n,host_mtu=65520,bus=port6,romfile="]
+    passt = subprocess.Popen(["passt", "-q", "-f", "-4", "-a", ADDRESS, "-n", "24", "-g", GATEWAY, "-m", "65520", "-t", f"{port}:80",
+                              "-F", str(theirs.fileno())], pass_fds=[theirs.fileno()])
+    theirs.close()
+    qemu = subprocess.Popen(machine, pass_fds=[ours.fileno()], stdin=subprocess.DEVNULL)
+    ours.close()
+    print("pids", qemu.pid, passt.pid, flush=True)
+
+    def stop(*_):
+        qemu.kill()
+        passt.kill()
+
+    signal.signal(signal.SIGTERM, stop)
+    qemu.wait()
+    passt.kill()
+
+
+main()
