@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make OCI images out of tar files, without a container engine and without root.
 
-oci.py image OUT --layer TAR[:gzip|:zstd|:none]... [--config JSON] [--ref NAME:TAG] [--arch ARCH]
-    OUT is an OCI layout; when it ends in .tar, an archive of it that also is a docker-archive (manifest.json), with NAME:TAG in it.
+oci.py image OUT [--base LAYOUT] --layer TAR[:gzip|:zstd|:none]... [--config JSON] [--ref NAME:TAG] [--arch ARCH]
+    OUT is an OCI layout; the base's layers come first; when it ends in .tar, an archive of it that also is a docker-archive (manifest.json), with NAME:TAG in it.
 oci.py index OUT TAG LAYOUT...
     OUT is a layout whose TAG is an index over the images of the other layouts, one per platform.
 oci.py tree OUT.tar DIR
@@ -59,11 +59,25 @@ def compress(data, how):
     return data, ""
 
 
+def take_base(layout, base):
+    """Layers and diff ids of another layout's image, its blobs copied."""
+    def read(descriptor):
+        with open(f"{base}/blobs/sha256/{descriptor['digest'][7:]}", encoding="utf-8") as f:
+            return json.load(f)
+
+    with open(base + "/index.json", encoding="utf-8") as f:
+        manifest = read(json.load(f)["manifests"][0])
+    for layer in manifest["layers"]:
+        name = "/blobs/sha256/" + layer["digest"][7:]
+        shutil.copyfile(base + name, layout.path + name)
+    return manifest["layers"], read(manifest["config"])["rootfs"]["diff_ids"]
+
+
 def make_image(args):
     out = args.out
     directory = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(out))) if out.endswith(".tar") else out
     layout = Layout(directory)
-    layers, diff_ids = [], []
+    layers, diff_ids = take_base(layout, args.base) if args.base else ([], [])
     for spec in args.layer:
         path, _, how = spec.partition(":")
         with open(path, "rb") as f:
@@ -123,6 +137,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     image = commands.add_parser("image")
     image.add_argument("out")
+    image.add_argument("--base")
     image.add_argument("--layer", action="append", default=[])
     image.add_argument("--config", default="{}")
     image.add_argument("--ref", default="latest")

@@ -44,9 +44,10 @@ exec /bin/busybox chroot /t/root nginx -g "daemon off;"
 
 
 def layers(home, image):
-    found = json.loads(subprocess.run(["a3s-box", "inspect", image], env={**os.environ, "A3S_HOME": home}, check=True,
-                                      stdout=subprocess.PIPE).stdout)[0]
-    return [f"{home}/images/layers/{digest.split(':')[1]}.squashfs" for digest in found["RootFS"]["Layers"]]
+    found = subprocess.run(["a3s-box", "inspect", "--format", "{{.Id}}", image], env={**os.environ, "A3S_HOME": home}, check=True,
+                           stdout=subprocess.PIPE, text=True).stdout.strip()
+    with open(f"{home}/images/{found.split(':')[1]}/config.json", encoding="utf-8") as f:
+        return [f"{home}/images/layers/{digest.split(':')[1]}.squashfs" for digest in json.load(f)["rootfs"]["diff_ids"]]
 
 
 def initramfs(build, work):

@@ -41,9 +41,9 @@ digest_of() {
 @test "I01: credentials: refused without and with wrong ones; login, pull, logout" {
 	try "1|125" a3s-box pull "$A3S_REGISTRY_AUTH/busybox"
 	complains "$A3S_REGISTRY_AUTH"
-	try "1|125" a3s-box login -u tester -p wrong "$A3S_REGISTRY_AUTH"
+	try "1|125" login_with_stdin wrong
 	complains "$A3S_REGISTRY_AUTH"
-	login_with_stdin
+	try 0 login_with_stdin secret
 	try 0 a3s-box pull "$A3S_REGISTRY_AUTH/busybox"
 	try 0 a3s-box logout "$A3S_REGISTRY_AUTH"
 	try 0 a3s-box rmi "$A3S_REGISTRY_AUTH/busybox"
@@ -53,7 +53,7 @@ digest_of() {
 }
 
 login_with_stdin() {
-	echo secret | timeout "$A3S_LIMIT" a3s-box login -u tester --password-stdin "$A3S_REGISTRY_AUTH" 3>&-
+	echo "$1" | timeout "$A3S_LIMIT" a3s-box login -u tester --password-stdin "$A3S_REGISTRY_AUTH" 3>&-
 }
 
 @test "I01: the right platform of an index" {

@@ -70,25 +70,14 @@ layer_tar() {
 	fi
 }
 
-layers_of() {
-	load "$1"
-	local own_compression=$compression
-	if [ -n "$base" ]; then
-		(layers_of "$base")
-	fi
-	load "$1"
-	[ -f "$work/$1.tar" ] || layer_tar "$1" "$work/$1.tar"
-	echo "--layer"
-	echo "$work/$1.tar:$own_compression"
-}
-
 make() {
 	local out=$1 name=$2
 	work=$(mktemp -d "$cache/work.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
-	layers_of "$name" >"$work/layers"
 	load "$name"
-	xargs "$oci" image "$work/out" --ref "$name:latest" --config "$(tr -d '\n' <<<"$config")" <"$work/layers"
+	layer_tar "$name" "$work/$name.tar"
+	"$oci" image "$work/out" ${base:+--base "$cache/$base-$(key "$base")"} --layer "$work/$name.tar:$compression" \
+		--ref "$name:latest" --config "$(tr -d '\n' <<<"$config")"
 	mv "$work/out" "$out"
 	rm -rf "$work"
 	trap - EXIT
@@ -99,12 +88,19 @@ shift
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
+# ensure IMAGE: make it, and before it its base, unless it is there; sets $out
+ensure() {
+	local base_of
+	base_of=$(load "$1" && echo "$base")
+	[ -z "$base_of" ] || ensure "$base_of"
+	out=$cache/$1-$(key "$1")
+	[ ! -d "$out" ] || return 0
+	echo "images: making $1" >&2
+	find "$cache" -maxdepth 1 -regex ".*/$1-[0-9a-f]*" -exec rm -rf {} +
+	(make "$out" "$1")
+}
+
 for name; do
-	out=$cache/$name-$(key "$name")
-	if [ ! -d "$out" ]; then
-		echo "images: making $name" >&2
-		rm -rf "${cache:?}/$name"-????????????????
-		(make "$out" "$name")
-	fi
+	ensure "$name"
 	echo "$out"
 done
