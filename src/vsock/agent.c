@@ -21,9 +21,11 @@
 
 #define LINE_MAX_BYTES 32
 #define ACCEPTS_PER_TURN 16
+#define PAUSE_MS 100
 
 struct agent {
 	struct loop_io io;
+	struct loop_timer resume;
 	struct device *device;
 	int fd;
 };
@@ -106,6 +108,20 @@ static void line_event(struct loop_io *io, uint32_t events)
 	begin(c, port);
 }
 
+static void resume(struct loop_timer *timer)
+{
+	struct agent *a = container_of(timer, struct agent, resume);
+
+	(void)loop_io_set(&a->io, EPOLLIN);
+}
+
+/* The host is out of fds or memory: do not spin on a client that cannot be taken. */
+static void pause_accepting(struct agent *a)
+{
+	(void)loop_io_set(&a->io, 0);
+	loop_timer_set(a->device->loop, &a->resume, PAUSE_MS, resume);
+}
+
 static void accept_event(struct loop_io *io, uint32_t events)
 {
 	struct agent *a = container_of(io, struct agent, io);
@@ -114,6 +130,8 @@ static void accept_event(struct loop_io *io, uint32_t events)
 		int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		struct connection *c;
 
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+			pause_accepting(a);
 		if (fd < 0)
 			return;
 		c = connection_new(a->device, &agent_kind);
@@ -142,7 +160,7 @@ int agent_listen(struct device *d, int fd)
 		close_fd(fd);
 		return r;
 	}
-	*a = (struct agent){ .io = LOOP_IO_NULL, .device = d, .fd = fd };
+	*a = (struct agent){ .io = LOOP_IO_NULL, .resume = LOOP_TIMER_NULL, .device = d, .fd = fd };
 	d->agent = a;
 	r = loop_io_add(d->loop, &a->io, fd, EPOLLIN, accept_event);
 	if (r < 0)
@@ -156,6 +174,7 @@ void agent_clear(struct device *d)
 
 	if (!a)
 		return;
+	loop_timer_cancel(&a->resume);
 	loop_io_remove(&a->io);
 	close_fd(a->fd);
 	free(a);

@@ -27,6 +27,7 @@
 
 #define PACKET_COST 576u /* of a queued packet in the guest, beyond what it carries */
 #define PACKET_SPARE 8u
+#define RESERVE 64u /* entries that the guest cannot take from its own agent and control connection */
 #define DRAIN_LOOK_MS 5000
 #define STUCK_MS 50
 
@@ -110,8 +111,10 @@ struct connection *connection_new(struct device *d, const struct connection_kind
 {
 	struct connection_table *t = &d->table;
 	struct connection *c = t->free;
-	uint32_t index, generation;
+	uint32_t index, generation, reserve = kind->is_tsi ? MIN(RESERVE, t->size / 8) : 0;
 
+	if (t->n_used + reserve >= t->size)
+		return NULL;
 	if (c)
 		t->free = c->hash_next;
 	else if (t->high < t->size)
@@ -456,10 +459,10 @@ static void on_shutdown(struct connection *c, const struct packet *p, const stru
 		c->flags |= GUEST_SHUT_RECEIVE;
 	if (p->flags & PACKET_SHUTDOWN_SEND)
 		c->flags |= GUEST_SHUT_SEND;
-	if (c->kind->shut)
+	if ((p->flags & PACKET_SHUTDOWN_BOTH) == PACKET_SHUTDOWN_BOTH)
+		end(c, false); /* the guest has closed its socket and waits for our RST */
+	else if (c->kind->shut)
 		c->kind->shut(c);
-	if (c->state == CONNECTION_OPEN && (p->flags & PACKET_SHUTDOWN_BOTH) == PACKET_SHUTDOWN_BOTH)
-		end(c, false);
 }
 
 static void on_payload(struct connection *c, const struct packet *p, const struct iovec *iov, unsigned n)

@@ -62,6 +62,12 @@ static int allow_memory(scmp_filter_ctx filter)
 	return r;
 }
 
+/* Own limits may be read. */
+static int allow_limits(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+}
+
 static int install_filter(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -77,6 +83,8 @@ static int install_filter(void)
 		r = allow_sockets(filter);
 	if (r == 0)
 		r = allow_memory(filter);
+	if (r == 0)
+		r = allow_limits(filter);
 	if (r == 0)
 		r = seccomp_load(filter);
 	if (filter)

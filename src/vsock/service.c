@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/io.h"
@@ -16,6 +17,7 @@
 #include "vsock/publish.h"
 
 #define REQUEST_FDS 2
+#define FDS_SPARE 128u
 
 /**
  * struct request - one message, and what its handler says to it
@@ -60,6 +62,16 @@ static uint32_t limit(const json_t *limits, const char *key, uint32_t fallback, 
 	return v < 1 ? 1 : (uint32_t)MIN(v, (int64_t)max);
 }
 
+/* Fewer where the host grants fewer fds: a datagram connection has up to two, and some must be left for us. */
+static uint32_t connections_for_fds(uint32_t wanted)
+{
+	struct rlimit fds;
+
+	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == RLIM_INFINITY)
+		return wanted;
+	return (uint32_t)MIN((rlim_t)wanted, MAX(fds.rlim_cur, FDS_SPARE + 32) / 2 - FDS_SPARE / 2);
+}
+
 static int configure(struct service *s, struct request *q)
 {
 	struct device *d = &s->device;
@@ -79,7 +91,7 @@ static int configure(struct service *s, struct request *q)
 		.on_event = on_event,
 		.owner = s,
 		.limits = {
-			.connections = limit(limits, "connections", fallback.connections, CONNECTIONS_MAX),
+			.connections = connections_for_fds(limit(limits, "connections", fallback.connections, CONNECTIONS_MAX)),
 			.listeners = limit(limits, "listeners", fallback.listeners, 65536),
 			.queued_bytes = limit(limits, "queued_bytes", (uint32_t)fallback.queued_bytes, UINT32_MAX / 2),
 			.datagram_idle_ms = limit(limits, "datagram_idle_ms", (uint32_t)fallback.datagram_idle_ms, INT32_MAX),
@@ -274,6 +286,7 @@ int service_init(struct service *s, struct loop *loop, int fd)
 	s->configured = false;
 	s->io = (struct loop_io)LOOP_IO_NULL;
 	s->host_families = tsi_host_families();
+	json_object_seed(0); /* reads /dev/urandom: later is too late */
 	r = io_set_nonblock(fd, true);
 	return r < 0 ? r : loop_io_add(loop, &s->io, fd, EPOLLIN, control_event);
 }

@@ -149,8 +149,6 @@ static void pass_on_end(struct connection *c)
 
 void stream_shut(struct connection *c)
 {
-	if ((c->flags & GUEST_SHUT_SEND) && (c->flags & GUEST_SHUT_RECEIVE))
-		return; /* the close that follows does it */
 	pass_on_end(c);
 }
 
@@ -275,6 +273,17 @@ static void connect_event(struct connection *c)
 		tell_connected(c);
 }
 
+/* After its end-of-file nothing is read any more, but a reset may still come. */
+static void late_error(struct connection *c)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	(void)getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	if (error && c->state == CONNECTION_OPEN)
+		connection_fail(c, error);
+}
+
 static void stream_event(struct loop_io *io, uint32_t events)
 {
 	struct connection *c = container_of(io, struct connection, io);
@@ -291,7 +300,11 @@ static void stream_event(struct loop_io *io, uint32_t events)
 		if (c->in.bytes)
 			drain(c);
 	}
-	if (c->io.fd >= 0 && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+	if (c->io.fd < 0)
+		return;
+	if ((events & EPOLLERR) && (c->flags & FAR_ENDED))
+		late_error(c);
+	else if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		connection_readable(c);
 }
 

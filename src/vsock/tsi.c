@@ -352,12 +352,24 @@ static void control_closed(struct connection *c, bool reset)
 
 /* ---- requests ---- */
 
+/* What was announced on a control connection that is gone, and never requested. */
+static void drop_announced(struct device *d)
+{
+	for (uint32_t i = 0; i < d->table.high; i++) {
+		struct connection *c = &d->table.all[i];
+
+		if (c->state == CONNECTION_WAITING && c->kind->is_tsi)
+			connection_drop(c, true);
+	}
+}
+
 static bool open_control(struct device *d, const struct packet *p)
 {
 	struct connection *c;
 
 	if (d->tsi.control)
 		connection_drop(d->tsi.control, true);
+	drop_announced(d);
 	c = connection_new(d, &control_kind);
 	if (!c)
 		return false;
@@ -373,8 +385,12 @@ static bool open_announced(struct device *d, const struct packet *p)
 {
 	struct connection *c = connection_find(d, p->src_port, p->dst_port);
 
-	if (!c || c->state != CONNECTION_WAITING || c->kind->type != p->type)
+	if (!c || c->kind->type != p->type)
 		return false;
+	if (c->state != CONNECTION_WAITING) {
+		connection_drop(c, true); /* whatever the guest means by it, it is no longer this one */
+		return false;
+	}
 	connection_take_credit(c, p);
 	if (c->kind == &datagram_kind)
 		datagram_requested(c);

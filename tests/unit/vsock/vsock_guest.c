@@ -114,7 +114,7 @@ void guest_send(struct guest *g, uint16_t type, uint16_t op, uint32_t from, uint
 		.op = op,
 		.flags = flags,
 		.buf_alloc = g->room,
-		.fwd_cnt = g->forwarded,
+		.fwd_cnt = to == TSI_PORT_CONTROL ? g->control_forwarded : g->forwarded,
 	};
 
 	guest_send_raw(g, &p, data, size);
@@ -140,6 +140,8 @@ bool guest_receive(struct guest *g, bool wait)
 	assert_int_equal(g->last.dst_cid, GUEST_CID);
 	g->n_data = g->last.len;
 	memcpy(g->data, buffer + PACKET_HEADER, g->n_data);
+	if (g->last.src_port == TSI_PORT_CONTROL)
+		g->control_forwarded += g->n_data;
 	post(g, buffer);
 	driver_ring_kick(rx);
 	return true;

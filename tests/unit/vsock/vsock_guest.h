@@ -32,7 +32,8 @@ struct guest {
 	struct packet last;
 	uint8_t data[65536];
 	uint32_t n_data;
-	uint32_t room, forwarded; /* advertised with every packet that is sent */
+	uint32_t room, forwarded; /* advertised with every packet that is sent, but on the control connection: */
+	uint32_t control_forwarded;
 	char event[32];
 };
 
