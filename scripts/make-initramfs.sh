@@ -44,7 +44,7 @@ add() {
 	for path in $order; do
 		name=${path##*/}
 		[ -e "$root/lib/modules/$name" ] && continue
-		cp "$modules/$path" "$root/lib/modules/$name"
+		strip --strip-debug -o "$root/lib/modules/$name" "$modules/$path"
 		echo "$name" >>"$root/lib/modules/$2"
 	done
 }

@@ -3,12 +3,11 @@
  * PID 1 of the guest: set up what every box needs, then serve the host (include/a3s/agent.h) until it says "shutdown".
  *
  * It never exits. What it cannot do without ends in one line on the console and the power off; so does a fault of its own.
- * On the kernel's command line:
- *	a3s.poweroff	say "a3s-init: up" on the console and power off at once: is this accelerator usable?
- *	a3s.times	print when each step was done, in ms since the kernel started
+ * Its parameters on the kernel's command line are in include/a3s/kernel.h.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "a3s/kernel.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -32,6 +32,7 @@
 
 #define CONSOLE "/dev/console"
 #define FILES_MAX 8192
+#define HASH_SEED 1   /* the host alone sends objects */
 #define FAREWELL_MS 200 /* how long the host has to close its connections before the power goes */
 
 static bool print_times;
@@ -174,17 +175,20 @@ int main(void)
 	log_open("a3s-init");
 	require("mounting /proc, /sys, /dev", mounts_system());
 	if (io_read_file("/proc/cmdline", 4096, &cmdline, &size) == 0)
-		print_times = has_word(cmdline, "a3s.times");
+		print_times = has_word(cmdline, KERNEL_INIT_TIMES);
 	open_streams();
 	guard_ourselves();
+	require("starting", 0);
 	require("loading modules", modules_load_list(MODULES_BOOT));
 	require("bringing up lo", network_up_loopback());
 	require("making the event loop", loop_new(&loop));
 	require("watching children", watch_children(loop, &children));
+	/* Otherwise jansson asks the kernel for a seed, which without hardware's help takes a second to have one. */
+	json_object_seed(HASH_SEED);
 	agent_init(&agent, loop, true);
 	require("listening for the host", agent_listen(&agent));
-	if (cmdline && has_word(cmdline, "a3s.poweroff")) {
-		say("a3s-init: up\n");
+	if (cmdline && has_word(cmdline, KERNEL_INIT_POWEROFF)) {
+		say(KERNEL_INIT_UP "\n");
 		power_off();
 	}
 	serve(&agent);

@@ -8,14 +8,17 @@
 #include "image/stream.h"
 
 struct archive_entry;
+struct lower_layer;
 
 /**
  * struct lower - context of both functions
- * @files:	squashfs files, lowest first; borrowed
+ * @files:	squashfs files of our own making, lowest first; borrowed
+ * @layers:	those opened so far
  */
 struct lower {
 	char *const *files;
 	size_t n;
+	struct lower_layer **layers;
 };
 void lower_deinit(struct lower *lower);
 int lower_find(void *context, const char *path, struct archive_entry **ret, struct failure *f);

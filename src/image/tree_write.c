@@ -11,6 +11,7 @@
 #include "image/tree.h"
 #include "image/tree_nodes.h"
 
+#define XATTRS_MAX 512 /* looked at in one entry */
 #define XATTR_NAME_MAX 255
 #define XATTR_VALUE_MAX (64u << 10)
 #define OPAQUE_NAME "trusted.overlay.opaque"
@@ -72,6 +73,20 @@ static bool xattr_is_kept(const char *name, size_t size)
 	return text_starts(name, "user.") || text_starts(name, "security.") || text_starts(name, "trusted.");
 }
 
+static bool has_xattr(struct archive_entry *e, const char *wanted)
+{
+	const char *name;
+	const void *value;
+	size_t size;
+
+	(void)archive_entry_xattr_reset(e);
+	while (archive_entry_xattr_next(e, &name, &value, &size) == ARCHIVE_OK)
+		if (strcmp(name, wanted) == 0)
+			return true;
+	return false;
+}
+
+/* Some archives say each one twice, in two dialects. */
 static void copy_xattrs(struct archive_entry *to, struct archive_entry *from)
 {
 	const char *name;
@@ -79,8 +94,8 @@ static void copy_xattrs(struct archive_entry *to, struct archive_entry *from)
 	size_t size;
 
 	(void)archive_entry_xattr_reset(from);
-	while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK)
-		if (name && xattr_is_kept(name, size))
+	for (int i = 0; i < XATTRS_MAX && archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK; i++)
+		if (name && xattr_is_kept(name, size) && !has_xattr(to, name))
 			archive_entry_xattr_add_entry(to, name, value, size);
 }
 

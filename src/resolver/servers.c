@@ -52,7 +52,7 @@ static uint32_t scope_id(const char *text)
 		return (uint32_t)number;
 	if (strlen(text) >= sizeof(request.ifr_name))
 		return 0;
-	strcpy(request.ifr_name, text);
+	memcpy(request.ifr_name, text, strlen(text) + 1);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || ioctl(fd, SIOCGIFINDEX, &request) < 0)
 		return 0;
@@ -65,7 +65,7 @@ static int parse_v6(const char *text, uint16_t port, union server *ret)
 
 	if (strlen(text) >= sizeof(address))
 		return -EINVAL;
-	strcpy(address, text);
+	memcpy(address, text, strlen(text) + 1);
 	scope = strchr(address, '%');
 	if (scope)
 		*scope++ = '\0';

@@ -49,7 +49,8 @@ static void do_write(struct fuzz *f)
 	uint16_t at = fuzz_u16(&f->in) & 0xfff;
 	uint8_t bytes[256], n = fuzz_u8(&f->in);
 
-	memcpy(f->ram + at, bytes, fuzz_take(&f->in, bytes, n));
+	n = (uint8_t)fuzz_take(&f->in, bytes, n);
+	memcpy(f->ram + at, bytes, n);
 }
 
 static void do_offer(struct fuzz *f)

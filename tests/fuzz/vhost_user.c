@@ -125,7 +125,8 @@ static void do_bytes(struct fuzz *f)
 {
 	uint8_t bytes[256], n = fuzz_u8(&f->in);
 
-	(void)send(f->front.fd, bytes, fuzz_take(&f->in, bytes, n), MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = (uint8_t)fuzz_take(&f->in, bytes, n);
+	(void)send(f->front.fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	turn(f);
 }
 
@@ -134,7 +135,8 @@ static void do_scribble(struct fuzz *f)
 	uint16_t at = fuzz_u16(&f->in);
 	uint8_t bytes[256], n = fuzz_u8(&f->in);
 
-	memcpy(f->front.ram.base + MIN(at, RAM - 256u), bytes, fuzz_take(&f->in, bytes, n));
+	n = (uint8_t)fuzz_take(&f->in, bytes, n);
+	memcpy(f->front.ram.base + MIN(at, RAM - 256u), bytes, n);
 	turn(f);
 }
 

@@ -90,7 +90,7 @@ int driver_ring_init(struct driver_ring *r, struct driver_ram *ram, uint16_t siz
 	r->desc = driver_ram_alloc(ram, size * sizeof(*r->desc), 4096);
 	r->avail = driver_ram_alloc(ram, sizeof(*r->avail) + (size + 1u) * sizeof(uint16_t), 64);
 	r->used = driver_ram_alloc(ram, sizeof(*r->used) + size * sizeof(struct vring_used_elem) + sizeof(uint16_t), 4096);
-	r->tables = calloc(size, sizeof(*r->tables));
+	r->tables = calloc(size, sizeof(void *));
 	r->tokens = calloc(size, sizeof(*r->tokens));
 	if (!r->desc || !r->avail || !r->used || !r->tables || !r->tokens)
 		return -ENOMEM;

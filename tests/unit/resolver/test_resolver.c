@@ -124,9 +124,9 @@ static size_t make_query(uint8_t *ret, uint16_t dns_id, const char *name)
 	ret[2] = 1; /* RD */
 	ret[5] = 1;
 	ret[at++] = (uint8_t)label;
-	memcpy(ret + at, name, label);
+	memcpy(ret + at, name, label); /* NOLINT(bugprone-not-null-terminated-result): bytes */
 	at += label;
-	memcpy(ret + at, "\0\0\1\0\1", 5);
+	memcpy(ret + at, "\0\0\1\0\1", 5); /* NOLINT(bugprone-not-null-terminated-result): bytes */
 	return at + 5;
 }
 

@@ -47,7 +47,7 @@ static void test_lookup(void **state)
 	p = gmem_part(&m, 0x10000 + 2 * PAGE - 10, 100, &got);
 	assert_non_null(p);
 	assert_int_equal(got, 10);
-	memcpy(p, "0123456789", 10);
+	memcpy(p, "0123456789", 10); /* NOLINT(bugprone-not-null-terminated-result): bytes */
 	p = gmem_part(&m, 0x10000 + 2 * PAGE, 90, &got);
 	assert_int_equal(got, 90);
 	*p = 'x';

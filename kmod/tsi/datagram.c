@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The inet sock does all that it can: what the host sends is made into a packet and put into its receive queue, as if it
+ * had come over the wire. So recvmsg, its flags, its control messages, poll, FIONREAD and SO_RCVBUF are UDP's own, and
+ * datagrams of the loopback and of the outside come in the order in which they came.
+ *
+ * What is sent is charged to the inet sock as UDP's packets are, and so SO_SNDBUF, SIOCOUTQ, POLLOUT and blocking are
+ * UDP's too. It waits in a queue for its carrier, one SEQPACKET connection for each socket, to open or to have credit.
+ * A carrier may go at any time (the host lets idle ones expire): the next datagram opens another.
+ *
+ * A message of vsock may go out in parts when there is credit for a part only, and a part cannot be taken back. So a
+ * datagram is only sent when there is credit for the whole, by one sender at a time (carrier.sending).
+ */
+#include "datagram.h"
+
+#include <linux/filter.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/mutex.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/udp.h>
+#include <net/inet_common.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/udp.h>
+
+#include "address.h"
+#include "control.h"
+#include "main.h"
+#include "socket.h"
+
+#define DATAGRAM_PAYLOAD_MAX 65507
+#define DATAGRAM_ANSWER_TIMEOUT (5 * HZ)
+#define DATAGRAM_HEADERS (sizeof(struct ipv6hdr) + sizeof(struct udphdr))
+
+/**
+ * struct carrier
+ * @socket:	whose datagrams these are; NULL once the program's socket let go, with link.lock
+ * @flush:	sends what waits, when vsock says that there may be room
+ * @sending:	one at a time
+ * @answer:	to the last PEER: CARRIER_ASKED, 0, or a negative errno; with link.lock
+ */
+struct carrier {
+	struct tsi_link link;
+	struct work_struct flush;
+	struct mutex sending;
+	int answer;
+};
+
+#define CARRIER_ASKED 1
+
+/* One message at a time is taken out of vsock, whichever carrier's. */
+static u8 datagram_scratch[TSI_DATAGRAM_MAX];
+static DEFINE_MUTEX(datagram_scratch_lock);
+
+static struct carrier *carrier_of(struct tsi_link *link)
+{
+	return container_of(link, struct carrier, link);
+}
+
+/* ---- from the host ---- */
+
+static void datagram_fill_v4(struct sk_buff *skb, const struct tsi_address *source, const struct sock *sk)
+{
+	struct in_pktinfo *info = PKTINFO_SKB_CB(skb);
+	struct iphdr *ip = ip_hdr(skb);
+
+	skb->protocol = htons(ETH_P_IP);
+	memset(ip, 0, sizeof(*ip));
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->ttl = 64;
+	ip->protocol = IPPROTO_UDP;
+	ip->tot_len = htons(min_t(size_t, skb->len + sizeof(*ip) + sizeof(struct udphdr), U16_MAX));
+	memcpy(&ip->saddr, source->bytes, sizeof(ip->saddr));
+	ip->daddr = htonl(TSI_ADDRESS_GUEST);
+	if (sk->sk_family == AF_INET) {
+		info->ipi_ifindex = LOOPBACK_IFINDEX;
+		info->ipi_spec_dst.s_addr = ip->daddr;
+	} else {
+		IPCB(skb)->iif = LOOPBACK_IFINDEX;
+	}
+}
+
+static void datagram_fill_v6(struct sk_buff *skb, const struct tsi_address *source)
+{
+	struct ipv6hdr *ip = ipv6_hdr(skb);
+
+	skb->protocol = htons(ETH_P_IPV6);
+	memset(ip, 0, sizeof(*ip));
+	ip->version = 6;
+	ip->hop_limit = 64;
+	ip->nexthdr = IPPROTO_UDP;
+	ip->payload_len = htons(min_t(size_t, skb->len + sizeof(struct udphdr), U16_MAX));
+	memcpy(&ip->saddr, source->bytes, sizeof(ip->saddr));
+	ip->daddr = in6addr_loopback;
+	IP6CB(skb)->iif = LOOPBACK_IFINDEX;
+}
+
+/* As a packet looks when UDP has checked it and is about to queue it. */
+static struct sk_buff *datagram_make(const struct tsi_address *source, const void *payload, size_t len,
+				     const struct sock *sk)
+{
+	bool v4 = source->family == cpu_to_le16(TSI_FAMILY_V4);
+	struct sk_buff *skb;
+	struct udphdr *udp;
+
+	if (!v4 && (source->family != cpu_to_le16(TSI_FAMILY_V6) || sk->sk_family != AF_INET6))
+		return NULL;
+	skb = alloc_skb(DATAGRAM_HEADERS + len, GFP_KERNEL);
+	if (!skb)
+		return NULL;
+	skb_reset_network_header(skb);
+	skb_reserve(skb, v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	skb_reset_transport_header(skb);
+	skb_reserve(skb, sizeof(*udp));
+	skb_put_data(skb, payload, len);
+	if (v4)
+		datagram_fill_v4(skb, source, sk);
+	else
+		datagram_fill_v6(skb, source);
+	udp = udp_hdr(skb);
+	udp->source = source->port;
+	udp->dest = inet_sk(sk)->inet_sport;
+	udp->len = htons(min_t(size_t, len + sizeof(*udp), U16_MAX));
+	udp->check = 0;
+	skb->ip_summed = CHECKSUM_UNNECESSARY;
+	skb->skb_iif = LOOPBACK_IFINDEX;
+	__net_timestamp(skb);
+	return skb;
+}
+
+/* The program's filter sees the datagram with its UDP header. */
+static bool datagram_passes_filter(struct sock *sk, struct sk_buff *skb)
+{
+	skb_push(skb, sizeof(struct udphdr));
+	if (sk_filter_trim_cap(sk, skb, sizeof(struct udphdr)))
+		return false;
+	skb_pull(skb, sizeof(struct udphdr));
+	return true;
+}
+
+static void datagram_deliver(struct sock *sk, const u8 *message, size_t len)
+{
+	struct tsi_address source;
+	struct sk_buff *skb;
+	int err;
+
+	if (len < sizeof(source) || len > TSI_DATAGRAM_MAX)
+		return;
+	memcpy(&source, message, sizeof(source));
+	skb = datagram_make(&source, message + sizeof(source), len - sizeof(source), sk);
+	if (!skb || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || !datagram_passes_filter(sk, skb)) {
+		kfree_skb(skb);
+		return;
+	}
+	/* Made for the receive path of the network, which softirqs do not interrupt. */
+	local_bh_disable();
+	err = __udp_enqueue_schedule_skb(sk, skb);
+	local_bh_enable();
+	if (err)
+		kfree_skb(skb);
+}
+
+/* Vsock's sock is locked; whole messages only. */
+static void datagram_on_data(struct tsi_link *link, struct sock *vsk)
+{
+	struct vsock_sock *vsock = vsock_sk(vsk);
+
+	while (vsock->transport->seqpacket_has_data(vsock)) {
+		struct kvec part = { .iov_base = datagram_scratch, .iov_len = sizeof(datagram_scratch) };
+		struct msghdr msg = {};
+		ssize_t n;
+
+		mutex_lock(&datagram_scratch_lock);
+		iov_iter_kvec(&msg.msg_iter, READ, &part, 1, part.iov_len);
+		n = vsock->transport->seqpacket_dequeue(vsock, &msg, 0);
+		if (n > 0)
+			datagram_deliver(link->owner, datagram_scratch, n);
+		mutex_unlock(&datagram_scratch_lock);
+		if (n <= 0)
+			break;
+	}
+}
+
+static void datagram_on_space(struct tsi_link *link, struct sock *vsk)
+{
+	struct tsi_socket *socket = tsi_socket_of(link->owner);
+
+	if (socket && !skb_queue_empty_lockless(&socket->queue))
+		queue_work(tsi_workqueue, &carrier_of(link)->flush);
+}
+
+static void datagram_on_change(struct tsi_link *link, struct sock *vsk)
+{
+	spin_lock(&link->lock);
+	if (link->state == TSI_LINK_OPENING && vsk->sk_state == TCP_ESTABLISHED)
+		link->state = TSI_LINK_OPEN;
+	if (vsk->sk_err || sock_flag(vsk, SOCK_DONE) || vsock_sk(vsk)->peer_shutdown)
+		link->state = TSI_LINK_CLOSED;
+	if (link->state == TSI_LINK_CLOSED && carrier_of(link)->answer == CARRIER_ASKED)
+		carrier_of(link)->answer = -ENETUNREACH;
+	spin_unlock(&link->lock);
+	wake_up_interruptible_all(sk_sleep(link->owner));
+	queue_work(tsi_workqueue, &carrier_of(link)->flush);
+}
+
+static int datagram_errno(const struct tsi_message *message)
+{
+	u32 error = le32_to_cpu(message->error);
+
+	return error && error < MAX_ERRNO ? error : ENETUNREACH;
+}
+
+/* As UDP: an error is for whoever connected or asked for errors, since nobody else could tell whose it is. */
+static void datagram_error(struct sock *sk, const struct tsi_message *message)
+{
+	struct tsi_socket *socket = tsi_socket_of(sk);
+	bool asked = sk->sk_family == AF_INET6 ? inet6_sk(sk)->recverr : inet_sk(sk)->recverr;
+
+	if (!asked && !(socket && tsi_address_is_set(&socket->peer)))
+		return;
+	WRITE_ONCE(sk->sk_err, datagram_errno(message));
+	sk_error_report(sk);
+}
+
+static void datagram_on_message(struct tsi_link *link, const struct tsi_message *message)
+{
+	u16 type = le16_to_cpu(message->type);
+
+	if (type == TSI_DATAGRAM_ERROR) {
+		datagram_error(link->owner, message);
+		return;
+	}
+	if (type != TSI_CONNECTED && type != TSI_FAILED)
+		return;
+	spin_lock_bh(&link->lock);
+	carrier_of(link)->answer = type == TSI_CONNECTED ? 0 : -datagram_errno(message);
+	if (type == TSI_CONNECTED)
+		link->local = message->local;
+	spin_unlock_bh(&link->lock);
+	wake_up_interruptible_all(sk_sleep(link->owner));
+}
+
+/* ---- to the host ---- */
+
+static bool carrier_can_take(struct tsi_link *link, const struct sk_buff *skb)
+{
+	return tsi_link_state(link) == TSI_LINK_OPEN && tsi_link_writable(link) >= skb->len;
+}
+
+static bool carrier_send(struct tsi_link *link, struct sk_buff *skb)
+{
+	struct kvec part = { .iov_base = skb->data, .iov_len = skb->len };
+	struct msghdr msg = {};
+
+	iov_iter_kvec(&msg.msg_iter, WRITE, &part, 1, part.iov_len);
+	return tsi_link_send(link, &msg, part.iov_len) == part.iov_len;
+}
+
+/* Half a message makes what follows unreadable. */
+static void carrier_break(struct tsi_link *link)
+{
+	spin_lock_bh(&link->lock);
+	link->state = TSI_LINK_CLOSED;
+	spin_unlock_bh(&link->lock);
+	kernel_sock_shutdown(link->vsock, SHUT_RDWR);
+}
+
+static void carrier_flush(struct tsi_link *link, struct sk_buff_head *queue)
+{
+	struct sk_buff *skb;
+
+	mutex_lock(&carrier_of(link)->sending);
+	while ((skb = skb_dequeue(queue))) {
+		if (!carrier_can_take(link, skb)) {
+			skb_queue_head(queue, skb);
+			/* A dead carrier takes what was given to it along. */
+			if (tsi_link_state(link) == TSI_LINK_CLOSED)
+				skb_queue_purge(queue);
+			break;
+		}
+		if (!carrier_send(link, skb))
+			carrier_break(link);
+		consume_skb(skb);
+	}
+	mutex_unlock(&carrier_of(link)->sending);
+}
+
+static void carrier_flush_work(struct work_struct *work)
+{
+	struct carrier *self = container_of(work, struct carrier, flush);
+	struct tsi_socket *socket = tsi_socket_of(self->link.owner);
+
+	if (socket)
+		carrier_flush(&self->link, &socket->queue);
+}
+
+static void carrier_init(struct tsi_link *link)
+{
+	INIT_WORK(&carrier_of(link)->flush, carrier_flush_work);
+	mutex_init(&carrier_of(link)->sending);
+}
+
+/* The socket and its queue stay until this has returned. */
+static void carrier_retire(struct tsi_link *link)
+{
+	struct carrier *self = carrier_of(link);
+
+	refcount_inc(&link->references);
+	tsi_link_close(link);
+	cancel_work_sync(&self->flush);
+	tsi_link_put(link);
+}
+
+static const struct tsi_link_kind carrier_kind = {
+	.size = sizeof(struct carrier),
+	.init = carrier_init,
+	.data = datagram_on_data,
+	.space = datagram_on_space,
+	.changed = datagram_on_change,
+	.message = datagram_on_message,
+	.retire = carrier_retire,
+};
+
+static int carrier_announce(struct tsi_link *link, struct sock *sk)
+{
+	struct tsi_message message = {
+		.type = cpu_to_le16(TSI_DATAGRAM),
+		.port = cpu_to_le32(link->port),
+		.value = cpu_to_le32(sk->sk_protocol),
+	};
+	int err;
+
+	tsi_address_for_host(&message.local, sk);
+	err = tsi_control_send(&message);
+	return err ? err : tsi_link_connect(link, TSI_PORT_DATAGRAM);
+}
+
+static int carrier_send_peer(struct tsi_link *link, const struct tsi_address *peer)
+{
+	struct tsi_message message = {
+		.type = cpu_to_le16(TSI_PEER),
+		.port = cpu_to_le32(link->port),
+		.remote = *peer,
+	};
+
+	return tsi_control_send(&message);
+}
+
+/* With the sock locked. A carrier that is not dead, with a reference, or ERR_PTR. */
+static struct tsi_link *carrier_ensure(struct sock *sk)
+{
+	struct tsi_socket *socket = tsi_socket_make(sk);
+	struct tsi_link *link;
+	int err;
+
+	if (!socket)
+		return ERR_PTR(-ENOMEM);
+	link = tsi_link_get(&socket->link);
+	if (link && tsi_link_state(link) != TSI_LINK_CLOSED)
+		return link;
+	if (link) {
+		tsi_link_put(link);
+		carrier_retire(tsi_socket_take_link(socket));
+	}
+	link = tsi_link_new(&carrier_kind, SOCK_SEQPACKET, sk);
+	if (IS_ERR(link))
+		return link;
+	refcount_inc(&link->references);
+	tsi_socket_set_link(socket, link);
+	err = carrier_announce(link, sk);
+	if (!err && tsi_address_is_set(&socket->peer))
+		err = carrier_send_peer(link, &socket->peer);
+	if (!err)
+		return link;
+	carrier_retire(tsi_socket_take_link(socket));
+	tsi_link_put(link);
+	return ERR_PTR(err == -ENODEV || err == -ENOTCONN ? -ENETUNREACH : err);
+}
+
+static struct tsi_link *carrier_get(struct sock *sk)
+{
+	struct tsi_link *link = tsi_socket_link(sk);
+
+	if (link && tsi_link_state(link) != TSI_LINK_CLOSED)
+		return link;
+	if (link)
+		tsi_link_put(link);
+	lock_sock(sk);
+	link = carrier_ensure(sk);
+	release_sock(sk);
+	return link;
+}
+
+static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct tsi_address *to, struct msghdr *msg,
+			  size_t len)
+{
+	struct sk_buff_head *queue = &tsi_socket_of(sk)->queue;
+	struct sk_buff *skb;
+	int err;
+
+	skb = sock_alloc_send_skb(sk, sizeof(*to) + len, msg->msg_flags & MSG_DONTWAIT, &err);
+	if (!skb)
+		return err;
+	skb_put_data(skb, to, sizeof(*to));
+	err = memcpy_from_msg(skb_put(skb, len), msg, len);
+	if (err) {
+		kfree_skb(skb);
+		return err;
+	}
+	skb_queue_tail(queue, skb);
+	carrier_flush(link, queue);
+	return 0;
+}
+
+static int datagram_send(struct sock *sk, const struct tsi_address *to, struct msghdr *msg, size_t len)
+{
+	static const struct tsi_address broadcast = {
+		.family = cpu_to_le16(TSI_FAMILY_V4), .bytes = { 255, 255, 255, 255 } };
+	struct tsi_link *link;
+	int err;
+
+	if (len > DATAGRAM_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	if (msg->msg_flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (!memcmp(to->bytes, broadcast.bytes, 4) && to->family == broadcast.family && !sock_flag(sk, SOCK_BROADCAST))
+		return -EACCES;
+	err = inet_send_prepare(sk);
+	if (err)
+		return err;
+	link = carrier_get(sk);
+	if (IS_ERR(link))
+		return PTR_ERR(link);
+	err = datagram_queue(sk, link, to, msg, len);
+	tsi_link_put(link);
+	return err ? err : len;
+}
+
+int tsi_datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct tsi_socket *socket = tsi_socket_of(sk);
+	struct tsi_address to = {};
+
+	if (msg->msg_namelen && msg->msg_name) {
+		if (!tsi_address_parse(&to, msg->msg_name, msg->msg_namelen) || !tsi_address_is_outside(&to, sk))
+			return tsi_socket_base(sk)->sendmsg(sock, msg, len);
+	} else if (socket) {
+		to = socket->peer;
+	}
+	if (!tsi_address_is_set(&to))
+		return tsi_socket_base(sk)->sendmsg(sock, msg, len);
+	return datagram_send(sk, &to, msg, len);
+}
+
+ssize_t tsi_datagram_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
+{
+	struct tsi_socket *socket = tsi_socket_of(sock->sk);
+
+	if (!socket || !tsi_address_is_set(&socket->peer))
+		return tsi_socket_base(sock->sk)->sendpage(sock, page, offset, size, flags);
+	return sock_no_sendpage(sock, page, offset, size, flags);
+}
+
+/* ---- connect ---- */
+
+static bool datagram_is_answered(struct sock *sk, struct tsi_link *link)
+{
+	return READ_ONCE(carrier_of(link)->answer) != CARRIER_ASKED;
+}
+
+/* With the sock locked. Asks the host for a route, and for the address that packets will have. */
+static int datagram_ask_peer(struct sock *sk, struct tsi_link *link, const struct tsi_address *peer)
+{
+	long timeout = DATAGRAM_ANSWER_TIMEOUT;
+	int err;
+
+	spin_lock_bh(&link->lock);
+	carrier_of(link)->answer = CARRIER_ASKED;
+	spin_unlock_bh(&link->lock);
+	err = carrier_send_peer(link, peer);
+	if (!err)
+		err = tsi_socket_wait(sk, link, &timeout, datagram_is_answered, false);
+	return err ? (err == -EAGAIN || err == -ENOTCONN ? -ENETUNREACH : err) : carrier_of(link)->answer;
+}
+
+/* With the sock locked. */
+static int datagram_connect_outside(struct sock *sk, const struct tsi_address *peer)
+{
+	struct tsi_link *link = carrier_ensure(sk);
+	struct tsi_socket *socket = tsi_socket_of(sk);
+	int err;
+
+	if (IS_ERR(link))
+		return PTR_ERR(link);
+	err = datagram_ask_peer(sk, link, peer);
+	if (!err) {
+		socket->peer = *peer;
+		sk->sk_err = 0;
+	}
+	tsi_link_put(link);
+	return err;
+}
+
+/* With the sock locked. */
+static void datagram_disconnect(struct sock *sk)
+{
+	static const struct tsi_address nowhere;
+	struct tsi_socket *socket = tsi_socket_of(sk);
+	struct tsi_link *link;
+
+	if (!socket || !tsi_address_is_set(&socket->peer))
+		return;
+	socket->peer = nowhere;
+	link = tsi_link_get(&socket->link);
+	if (!link)
+		return;
+	(void)carrier_send_peer(link, &nowhere);
+	memset(&link->local, 0, sizeof(link->local));
+	tsi_link_put(link);
+}
+
+int tsi_datagram_connect(struct socket *sock, struct sockaddr *name, int len, int flags)
+{
+	struct sockaddr unspec = { .sa_family = AF_UNSPEC };
+	struct sock *sk = sock->sk;
+	struct tsi_address peer;
+	int err;
+
+	if (!tsi_address_parse(&peer, name, len) || !tsi_address_is_outside(&peer, sk)) {
+		err = tsi_socket_base(sk)->connect(sock, name, len, flags);
+		if (err)
+			return err;
+		lock_sock(sk);
+		datagram_disconnect(sk);
+		release_sock(sk);
+		return 0;
+	}
+	err = inet_send_prepare(sk);
+	if (err)
+		return err;
+	/* Inet must not go on thinking that it is connected to someone inside. */
+	if (sk->sk_state == TCP_ESTABLISHED)
+		(void)tsi_socket_base(sk)->connect(sock, &unspec, sizeof(unspec), flags);
+	lock_sock(sk);
+	err = datagram_connect_outside(sk, &peer);
+	release_sock(sk);
+	return err;
+}
+
+int tsi_datagram_getname(struct socket *sock, struct sockaddr *name, int peer)
+{
+	struct sock *sk = sock->sk;
+	struct tsi_socket *socket = tsi_socket_of(sk);
+	struct tsi_address address = {};
+	struct tsi_link *link;
+
+	if (socket && tsi_address_is_set(&socket->peer)) {
+		address = socket->peer;
+		link = peer ? NULL : tsi_link_get(&socket->link);
+		if (link) {
+			spin_lock_bh(&link->lock);
+			address = link->local;
+			spin_unlock_bh(&link->lock);
+			tsi_link_put(link);
+		} else if (!peer) {
+			memset(&address, 0, sizeof(address));
+		}
+	}
+	if (!tsi_address_is_set(&address))
+		return tsi_socket_base(sk)->getname(sock, name, peer);
+	return tsi_address_format(&address, sk->sk_family, (struct sockaddr_storage *)name);
+}
+
+/* Inet marks the ends and wakes who waits, connected or not; only its answer is about its own connection. */
+int tsi_datagram_shutdown(struct socket *sock, int how)
+{
+	struct tsi_socket *socket = tsi_socket_of(sock->sk);
+	int err = tsi_socket_base(sock->sk)->shutdown(sock, how);
+
+	return err == -ENOTCONN && socket && tsi_address_is_set(&socket->peer) ? 0 : err;
+}

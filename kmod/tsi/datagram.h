@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* UDP sockets that send to somewhere outside. The operations of struct proto_ops that differ from inet's. */
+#ifndef TSI_DATAGRAM_H
+#define TSI_DATAGRAM_H
+
+#include <linux/net.h>
+
+#include "link.h"
+
+int tsi_datagram_connect(struct socket *sock, struct sockaddr *name, int len, int flags);
+int tsi_datagram_getname(struct socket *sock, struct sockaddr *name, int peer);
+int tsi_datagram_shutdown(struct socket *sock, int how);
+int tsi_datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+ssize_t tsi_datagram_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags);
+
+#endif

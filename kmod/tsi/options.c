@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "options.h"
+
+#include <linux/tcp.h>
+#include <linux/uaccess.h>
+#include <net/tcp.h>
+
+#include "control.h"
+#include "socket.h"
+#include "stream.h"
+
+static u32 options_nodelay(const struct sock *sk)
+{
+	return !!(tcp_sk(sk)->nonagle & TCP_NAGLE_OFF);
+}
+
+static u32 options_keepalive(const struct sock *sk)
+{
+	return sock_flag(sk, SOCK_KEEPOPEN);
+}
+
+static u32 options_keepidle(const struct sock *sk)
+{
+	return READ_ONCE(tcp_sk(sk)->keepalive_time) / HZ;
+}
+
+static u32 options_keepintvl(const struct sock *sk)
+{
+	return READ_ONCE(tcp_sk(sk)->keepalive_intvl) / HZ;
+}
+
+static u32 options_keepcnt(const struct sock *sk)
+{
+	return READ_ONCE(tcp_sk(sk)->keepalive_probes);
+}
+
+static u32 options_user_timeout(const struct sock *sk)
+{
+	return READ_ONCE(inet_csk(sk)->icsk_user_timeout);
+}
+
+/* What the host is told, in the host's units; 0 is everywhere what it has without being told. */
+static const struct option {
+	int name;
+	enum tsi_option option;
+	bool in_connect;
+	u32 (*value)(const struct sock *sk);
+} options[] = {
+	{ TCP_NODELAY, TSI_OPTION_NODELAY, true, options_nodelay },
+	{ TCP_KEEPIDLE, TSI_OPTION_KEEPIDLE, false, options_keepidle },
+	{ TCP_KEEPINTVL, TSI_OPTION_KEEPINTVL, false, options_keepintvl },
+	{ TCP_KEEPCNT, TSI_OPTION_KEEPCNT, false, options_keepcnt },
+	{ TCP_USER_TIMEOUT, TSI_OPTION_USER_TIMEOUT, false, options_user_timeout },
+};
+
+u32 tsi_options_stream_bits(const struct sock *sk)
+{
+	return (options_nodelay(sk) ? TSI_STREAM_NODELAY : 0) | (options_keepalive(sk) ? TSI_STREAM_KEEPALIVE : 0);
+}
+
+int tsi_options_send_all(struct tsi_link *link, const struct sock *sk)
+{
+	int i, err;
+
+	for (i = 0; i < ARRAY_SIZE(options); i++) {
+		u32 value = options[i].value(sk);
+
+		if (!value || options[i].in_connect)
+			continue;
+		err = tsi_control_option(link->port, options[i].option, value);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void tsi_options_check_keepalive(struct tsi_link *link, const struct sock *sk)
+{
+	bool now = options_keepalive(sk);
+
+	if (READ_ONCE(link->keepalive) == now)
+		return;
+	WRITE_ONCE(link->keepalive, now);
+	(void)tsi_control_option(link->port, TSI_OPTION_KEEPALIVE, now);
+}
+
+static void options_tell(const struct sock *sk, struct tsi_link *link, int level, int name)
+{
+	int i;
+
+	for (i = 0; level == SOL_TCP && i < ARRAY_SIZE(options); i++)
+		if (options[i].name == name)
+			(void)tsi_control_option(link->port, options[i].option, options[i].value(sk));
+}
+
+int tsi_options_set(struct socket *sock, int level, int name, sockptr_t value, unsigned int len)
+{
+	struct sock *sk = sock->sk;
+	struct tsi_link *link;
+	int err;
+
+	/* Would put another family's operations in the place of ours. */
+	if (level == SOL_IPV6 && name == IPV6_ADDRFORM && tsi_socket_of(sk))
+		return -ENOTCONN;
+	err = tsi_socket_base(sk)->setsockopt(sock, level, name, value, len);
+	link = err ? NULL : tsi_socket_link(sk);
+	if (!link)
+		return err;
+	if (link->kind == &tsi_stream_kind && tsi_link_state(link) != TSI_LINK_CLOSED)
+		options_tell(sk, link, level, name);
+	tsi_link_put(link);
+	return 0;
+}
+
+int tsi_options_get(struct socket *sock, int level, int name, char __user *value, int __user *len)
+{
+	int state = tsi_stream_tcp_state(sock->sk);
+	int err = tsi_socket_base(sock->sk)->getsockopt(sock, level, name, value, len);
+
+	/* The first byte is the state, and inet's sock has been in none but CLOSE. */
+	if (!err && state >= 0 && level == SOL_TCP && name == TCP_INFO) {
+		int got;
+
+		if (get_user(got, len))
+			return -EFAULT;
+		if (got > 0 && put_user((u8)state, (u8 __user *)value))
+			return -EFAULT;
+	}
+	return err;
+}
+
+void tsi_options_inherit(struct sock *child, const struct sock *listener)
+{
+	static const enum sock_flags flags[] = { SOCK_KEEPOPEN, SOCK_LINGER, SOCK_URGINLINE, SOCK_BROADCAST, SOCK_DBG };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++)
+		if (sock_flag(listener, flags[i]))
+			sock_set_flag(child, flags[i]);
+	child->sk_lingertime = listener->sk_lingertime;
+	child->sk_rcvtimeo = READ_ONCE(listener->sk_rcvtimeo);
+	child->sk_sndtimeo = READ_ONCE(listener->sk_sndtimeo);
+	child->sk_rcvlowat = READ_ONCE(listener->sk_rcvlowat);
+	child->sk_rcvbuf = READ_ONCE(listener->sk_rcvbuf);
+	child->sk_sndbuf = READ_ONCE(listener->sk_sndbuf);
+	child->sk_userlocks = listener->sk_userlocks & (SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK);
+	child->sk_priority = READ_ONCE(listener->sk_priority);
+	child->sk_reuse = listener->sk_reuse;
+	tcp_sk(child)->nonagle = tcp_sk(listener)->nonagle;
+	tcp_sk(child)->keepalive_time = READ_ONCE(tcp_sk(listener)->keepalive_time);
+	tcp_sk(child)->keepalive_intvl = READ_ONCE(tcp_sk(listener)->keepalive_intvl);
+	tcp_sk(child)->keepalive_probes = READ_ONCE(tcp_sk(listener)->keepalive_probes);
+	inet_csk(child)->icsk_user_timeout = READ_ONCE(inet_csk(listener)->icsk_user_timeout);
+}

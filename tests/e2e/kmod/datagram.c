@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/* UDP to somewhere outside. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+#include "host.h"
+#include "test.h"
+
+#define OUTSIDE "198.51.100.1"
+#define OTHER "198.51.100.2"
+#define RESOLVER "192.0.0.9"
+
+static void send_to(int fd, const char *text, const char *to, uint16_t port)
+{
+	struct sockaddr_storage name = test_name(to, port);
+
+	CHECK_EQ(sendto(fd, text, strlen(text), 0, (void *)&name, test_name_len(&name)), strlen(text));
+}
+
+static void expect_from(int fd, const char *text, const char *from)
+{
+	struct sockaddr_storage name;
+	socklen_t len = sizeof(name);
+	char buffer[128];
+
+	CHECK_EQ(recvfrom(fd, buffer, sizeof(buffer), 0, (void *)&name, &len), strlen(text));
+	CHECK(!memcmp(buffer, text, strlen(text)));
+	if (strcmp(test_format(&name), from))
+		test_fail(__FILE__, __LINE__, test_format(&name));
+}
+
+/* The host's side: what came for whom; and something from someone. */
+static void host_expect(const struct host_stream *host, const char *text, const char *to, uint16_t port)
+{
+	struct tsi_address wanted = host_address(to, port);
+	char message[256];
+
+	CHECK_EQ(recv(host->fd, message, sizeof(message), 0), sizeof(wanted) + strlen(text));
+	CHECK(!memcmp(message, &wanted, sizeof(wanted)));
+	CHECK(!memcmp(message + sizeof(wanted), text, strlen(text)));
+}
+
+static void host_datagram(const struct host_stream *host, const void *data, size_t len, const char *from, uint16_t port)
+{
+	struct tsi_address address = host_address(from, port);
+	static char message[TSI_DATAGRAM_MAX];
+
+	memcpy(message, &address, sizeof(address));
+	memcpy(message + sizeof(address), data, len);
+	test_send(host->fd, message, sizeof(address) + len);
+}
+
+/* As musl's resolver: one socket, several servers, answers by their source. */
+static void unconnected(void)
+{
+	int fd = test_socket(AF_INET, SOCK_DGRAM);
+	struct host_stream host;
+
+	send_to(fd, "question", OUTSIDE, 53);
+	send_to(fd, "another", OTHER, 53);
+	host = host_take_datagram();
+	CHECK_EQ(host.request.value, 17);
+	host_expect(&host, "question", OUTSIDE, 53);
+	host_expect(&host, "another", OTHER, 53);
+	host_datagram(&host, "from other", 10, OTHER, 53);
+	host_datagram(&host, "answer", 6, OUTSIDE, 53);
+	expect_from(fd, "from other", OTHER " 53");
+	expect_from(fd, "answer", OUTSIDE " 53");
+	CHECK(test_port(fd));
+}
+
+/* As glibc's: connect, send, poll, FIONREAD, recv. */
+static void connected(void)
+{
+	struct sockaddr_storage name = test_name(RESOLVER, 53), nowhere = test_name(OUTSIDE, 1);
+	int fd = test_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK), n;
+	struct host_stream host;
+	char buffer[64];
+
+	CHECK_ERRNO(connect(fd, (void *)&nowhere, test_name_len(&nowhere)), EHOSTUNREACH);
+	CHECK_EQ(connect(fd, (void *)&name, test_name_len(&name)), 0);
+	CHECK(!strcmp(test_name_of(fd, true), RESOLVER " 53"));
+	CHECK(!strcmp(test_name_of(fd, false), "203.0.113.5 50000"));
+	test_send(fd, "question", 8);
+	host = host_take_datagram();
+	host_expect(&host, "question", RESOLVER, 53);
+	CHECK_EQ(test_poll(fd, POLLIN, 0), 0);
+	host_datagram(&host, "answer", 6, RESOLVER, 53);
+	CHECK_EQ(test_poll(fd, POLLIN, TEST_DEADLINE_MS), POLLIN);
+	CHECK_EQ(ioctl(fd, FIONREAD, &n), 0);
+	CHECK_EQ(n, 6);
+	CHECK_EQ(recv(fd, buffer, 2, MSG_PEEK | MSG_TRUNC), 6);
+	CHECK_EQ(recv(fd, buffer, sizeof(buffer), 0), 6);
+	CHECK_EQ(fcntl(fd, F_SETFL, 0), 0);
+	CHECK_EQ(shutdown(fd, SHUT_RDWR), 0);
+	CHECK_EQ(recv(fd, buffer, sizeof(buffer), 0), 0);
+}
+
+static void errors(void)
+{
+	struct sockaddr_storage name = test_name(OUTSIDE, 7);
+	int fd = test_socket(AF_INET, SOCK_DGRAM);
+	struct host_stream host;
+	char byte;
+
+	CHECK_EQ(connect(fd, (void *)&name, test_name_len(&name)), 0);
+	test_send(fd, "x", 1);
+	host = host_take_datagram();
+	host_send_error(TSI_DATAGRAM_ERROR, host.port, ECONNREFUSED);
+	CHECK_ERRNO(recv(fd, &byte, 1, 0), ECONNREFUSED);
+	test_send(fd, "y", 1);
+}
+
+static void sizes(void)
+{
+	static const size_t lens[] = { 0, 1, 1472, 9000, 65507 };
+	struct sockaddr_storage name = test_name(OUTSIDE, 7);
+	static char data[65508], got[TSI_DATAGRAM_MAX];
+	int fd = test_socket(AF_INET6, SOCK_DGRAM);
+	struct sockaddr_storage v6 = test_name("2001:db8::7", 7);
+	struct host_stream host;
+	size_t i;
+
+	memset(data, 'd', sizeof(data));
+	for (i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
+		CHECK_EQ(sendto(fd, data, lens[i], 0, (void *)&v6, test_name_len(&v6)), lens[i]);
+		if (!i)
+			host = host_take_datagram();
+		CHECK_EQ(recv(host.fd, got, sizeof(got), 0), sizeof(struct tsi_address) + lens[i]);
+		host_datagram(&host, data, lens[i], "2001:db8::7", 7);
+		CHECK_EQ(recv(fd, got, sizeof(got), 0), lens[i]);
+		CHECK(!memcmp(got, data, lens[i]));
+	}
+	fd = test_socket(AF_INET, SOCK_DGRAM);
+	CHECK_ERRNO(sendto(fd, data, 65508, 0, (void *)&name, test_name_len(&name)), EMSGSIZE);
+}
+
+/* Boundaries hold, and order. */
+static void burst(void)
+{
+	int fd = test_socket(AF_INET, SOCK_DGRAM), i;
+	struct host_stream host;
+	char text[16];
+
+	for (i = 0; i < 1000; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		send_to(fd, text, OUTSIDE, 7);
+	}
+	host = host_take_datagram();
+	for (i = 0; i < 1000; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		host_expect(&host, text, OUTSIDE, 7);
+	}
+}
+
+static void many_at_once(void)
+{
+	struct sockaddr_storage one = test_name(OUTSIDE, 7), two = test_name("127.0.0.1", 0);
+	int fd = test_socket(AF_INET, SOCK_DGRAM), inside = test_socket(AF_INET, SOCK_DGRAM);
+	struct iovec part = { "data", 4 };
+	struct mmsghdr messages[2] = {
+		{ .msg_hdr = { .msg_iov = &part, .msg_iovlen = 1, .msg_name = &one, .msg_namelen = sizeof(struct sockaddr_in) } },
+		{ .msg_hdr = { .msg_iov = &part, .msg_iovlen = 1, .msg_name = &two, .msg_namelen = sizeof(struct sockaddr_in) } },
+	};
+	struct host_stream host;
+	char data[2][16];
+	struct iovec into[2] = { { data[0], 16 }, { data[1], 16 } };
+	struct mmsghdr got[2] = { { .msg_hdr = { .msg_iov = &into[0], .msg_iovlen = 1 } },
+				  { .msg_hdr = { .msg_iov = &into[1], .msg_iovlen = 1 } } };
+
+	CHECK_EQ(bind(inside, (void *)&two, test_name_len(&two)), 0);
+	two = test_name("127.0.0.1", test_port(inside));
+	/* One to the outside and one to the inside, by one call on one socket. */
+	CHECK_EQ(sendmmsg(fd, messages, 2, 0), 2);
+	host = host_take_datagram();
+	host_expect(&host, "data", OUTSIDE, 7);
+	test_expect(inside, "data", 4);
+	send_to(inside, "inside", "127.0.0.1", test_port(fd));
+	host_datagram(&host, "outside", 7, OUTSIDE, 7);
+	CHECK_EQ(recvmmsg(fd, got, 2, MSG_WAITFORONE, NULL) >= 1, 1);
+}
+
+/* The carrier expires; the next datagram opens another. */
+static void expired(void)
+{
+	struct sockaddr_storage name = test_name(OUTSIDE, 7);
+	int fd = test_socket(AF_INET, SOCK_DGRAM);
+	struct host_stream host;
+
+	CHECK_EQ(connect(fd, (void *)&name, test_name_len(&name)), 0);
+	test_send(fd, "one", 3);
+	host = host_take_datagram();
+	host_expect(&host, "one", OUTSIDE, 7);
+	close(host.fd);
+	test_send(fd, "two", 3);
+	host = host_take_datagram();
+	host_expect(&host, "two", OUTSIDE, 7);
+}
+
+static void packet_info(void)
+{
+	int fd = test_socket(AF_INET, SOCK_DGRAM), on = 1;
+	char control[256], data[16];
+	struct iovec part = { data, sizeof(data) };
+	struct msghdr msg = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct host_stream host;
+
+	CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)), 0);
+	send_to(fd, "x", OUTSIDE, 7);
+	host = host_take_datagram();
+	host_datagram(&host, "y", 1, OUTSIDE, 7);
+	CHECK_EQ(recvmsg(fd, &msg, 0), 1);
+	CHECK(CMSG_FIRSTHDR(&msg) && CMSG_FIRSTHDR(&msg)->cmsg_type == IP_PKTINFO);
+}
+
+static void inside(void)
+{
+	struct sockaddr_storage name = test_name("127.0.0.1", 0);
+	int one = test_socket(AF_INET, SOCK_DGRAM), two = test_socket(AF_INET, SOCK_DGRAM);
+
+	CHECK_EQ(bind(one, (void *)&name, test_name_len(&name)), 0);
+	send_to(two, "hello", "127.0.0.1", test_port(one));
+	test_expect(one, "hello", 5);
+	name = test_name("127.0.0.1", 1);
+	CHECK_EQ(connect(two, (void *)&name, test_name_len(&name)), 0);
+	test_send(two, "x", 1);
+	CHECK_ERRNO(recv(two, &name, 1, 0), ECONNREFUSED);
+}
+
+const struct test tests_datagram[] = {
+	{ "T13 unconnected, several peers", unconnected },
+	{ "T13 T27 connected, as glibc's resolver", connected },
+	{ "T13 ECONNREFUSED", errors },
+	{ "T13 0 to 65507 bytes", sizes },
+	{ "T13 burst of 1000", burst },
+	{ "T13 sendmmsg, recvmmsg, inside and outside", many_at_once },
+	{ "T13 PKTINFO", packet_info },
+	{ "T13 the carrier expires", expired },
+	{ "T12 UDP inside", inside },
+	{},
+};
