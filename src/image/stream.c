@@ -154,7 +154,7 @@ int stream_reader_fail(const struct stream_reader *reader, struct archive *a, st
 	if (reader->failure.code)
 		*f = reader->failure;
 	else
-		(void)fail(f, EXIT_FAILED, "%s", text ? text : "not readable");
+		(void)fail(f, EXIT_FAILED, "%s", text ? text : "truncated, or of an unknown format");
 	return -1;
 }
 

@@ -21,13 +21,9 @@ struct writer {
 	const struct tree_lower *lower;
 	struct archive *out;
 	int fd, error;
+	bool given_up; /* freeing writes the end marker: not into a broken archive */
 	char path[TREE_PATH_MAX + 1];
 };
-
-static void own_archive_write(struct archive **a)
-{
-	(void)archive_write_free(*a);
-}
 
 static void own_entry(struct archive_entry **e)
 {
@@ -40,6 +36,8 @@ static la_ssize_t writer_write(struct archive *a, void *context, const void *dat
 	struct writer *w = context;
 	ssize_t n;
 
+	if (w->given_up)
+		return (la_ssize_t)size;
 	do {
 		n = write(w->fd, data, size);
 	} while (n < 0 && errno == EINTR);
@@ -348,18 +346,31 @@ static int put_the_rest(struct writer *w, struct failure *f)
 	return 0;
 }
 
-int tree_write(struct layer_tree *tree, struct stream *tar, const struct tree_lower *lower, int fd, struct failure *f)
+static int open_output(struct writer *w, struct failure *f)
 {
-	__attribute__((cleanup(own_archive_write))) struct archive *out = archive_write_new();
-	struct writer w = { .tree = tree, .lower = lower, .out = out, .fd = fd };
+	struct archive *out = w->out;
 
 	if (!out || archive_write_set_format_pax_restricted(out) != ARCHIVE_OK ||
 	    archive_write_set_options(out, "xattrheader=SCHILY") != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(out, 64 << 10) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(out, 1) != ARCHIVE_OK ||
-	    archive_write_open(out, &w, NULL, writer_write, NULL) != ARCHIVE_OK)
+	    archive_write_open(out, w, NULL, writer_write, NULL) != ARCHIVE_OK)
 		return fail(f, EXIT_FAILED, "write a layer: %s", out ? archive_error_string(out) : "no memory");
-	if (put_survivors(&w, tar, f) < 0 || put_the_rest(&w, f) < 0)
-		return -1;
-	return archive_write_close(out) == ARCHIVE_OK ? 0 : writer_fail(&w, f);
+	return 0;
+}
+
+int tree_write(struct layer_tree *tree, struct stream *tar, const struct tree_lower *lower, int fd, struct failure *f)
+{
+	struct writer w = { .tree = tree, .lower = lower, .out = archive_write_new(), .fd = fd };
+	int r = open_output(&w, f);
+
+	if (r == 0)
+		r = put_survivors(&w, tar, f);
+	if (r == 0)
+		r = put_the_rest(&w, f);
+	if (r == 0 && archive_write_close(w.out) != ARCHIVE_OK)
+		r = writer_fail(&w, f);
+	w.given_up = r < 0;
+	(void)archive_write_free(w.out);
+	return r;
 }
