@@ -8,8 +8,6 @@ static int create(struct cli *cli, void *options, char **args, struct failure *f
 	struct box_config config = BOX_CONFIG_NULL;
 	int pending, r;
 
-	if (box_sweep(&cli->home, f) < 0)
-		return -1;
 	r = box_options_build(cli, options, args, &config, f);
 	if (r == 0)
 		r = box_create(&cli->home, &config, &pending, f);

@@ -91,14 +91,15 @@ static bool is_alive(struct cli *cli, const char *id)
 	return alive;
 }
 
-/* Something happened in the directory, or a second passed. */
-static void wait_for_change(int fd)
+/* Something happened in the directory, or a second passed. False: nobody reads our output any more. */
+static bool wait_for_change(int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p[] = { { .fd = fd, .events = POLLIN }, { .fd = STDOUT_FILENO } };
 	char events[4096];
 
-	if (poll(&p, 1, 1000) > 0)
+	if (poll(p, ARRAY_SIZE(p), 1000) > 0 && p[0].revents)
 		(void)!read(fd, events, sizeof(events));
+	return !(p[1].revents & POLLERR);
 }
 
 /*
@@ -119,8 +120,8 @@ static int follow(struct cli *cli, const struct show *show, const char *id, stru
 	while (more == 1 && alive) {
 		alive = is_alive(cli, id);
 		more = show_available(show, reader, f);
-		if (more == 1 && alive)
-			wait_for_change(fd);
+		if (more == 1 && alive && !wait_for_change(fd))
+			break;
 	}
 	return more < 0 ? -1 : 0;
 }

@@ -39,8 +39,6 @@ static int remove_one(struct cli *cli, const char *name, void *context, struct f
 
 static int rm(struct cli *cli, void *options, char **args, struct failure *f)
 {
-	if (box_sweep(&cli->home, f) < 0)
-		return -1;
 	return cli_each(cli, args, remove_one, options);
 }
 

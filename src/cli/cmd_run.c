@@ -98,8 +98,6 @@ static int run(struct cli *cli, void *options, char **args, struct failure *f)
 
 	if (session_parse_keys(&keys, o->keys, f) < 0 || attach_check_terminal(o->box.tty && !o->detach, o->box.interactive, f) < 0)
 		return -1;
-	if (box_sweep(&cli->home, f) < 0)
-		return -1;
 	r = box_options_build(cli, &o->box, args, &config, f);
 	config.detached = o->detach;
 	if (r == 0)

@@ -62,8 +62,6 @@ static int start(struct cli *cli, void *options, char **args, struct failure *f)
 {
 	const struct start_options *o = options;
 
-	if (box_sweep(&cli->home, f) < 0)
-		return -1;
 	if (!o->attach && !o->interactive)
 		return cli_each(cli, args, start_one, NULL);
 	if (args[1])

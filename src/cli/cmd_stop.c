@@ -74,7 +74,7 @@ static int restart_one(struct cli *cli, const char *name, void *context, struct 
 
 static int restart(struct cli *cli, void *options, char **args, struct failure *f)
 {
-	if (check_stop(options, f) < 0 || box_sweep(&cli->home, f) < 0)
+	if (check_stop(options, f) < 0)
 		return -1;
 	return cli_each(cli, args, restart_one, options);
 }

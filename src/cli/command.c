@@ -9,6 +9,7 @@
 
 #include "base/own.h"
 #include "base/text.h"
+#include "store/box.h"
 
 static bool word_in(const char *words, const char *word)
 {
@@ -180,7 +181,9 @@ static int run_parsed(const struct command *command, struct cli *cli, void *opti
 {
 	int code;
 
-	if (check_count(command, args, f) < 0 || (!command->no_home && home_open(&cli->home, f) < 0))
+	if (check_count(command, args, f) < 0)
+		return -1;
+	if (!command->no_home && (home_open(&cli->home, f) < 0 || box_sweep(&cli->home, f) < 0))
 		return -1;
 	code = command->run(cli, options, args, f);
 	if (code >= 0 && cli_flush(f) < 0)

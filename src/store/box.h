@@ -115,7 +115,7 @@ int box_runtime_path(const struct home *home, const char *id, const char *file, 
  */
 int box_create(struct home *home, struct box_config *config, int *ret_pending_fd, struct failure *f);
 int box_commit(struct home *home, const char *id, int *pending_fd, struct failure *f);
-/* Remove records whose maker died; called by every command that changes something. Holds the lock. */
+/* Remove records whose maker died; the first thing that every command does. Takes the lock when there are any. */
 int box_sweep(struct home *home, struct failure *f);
 /* Remove a box that is not running; one that is: EXIT_IN_USE. The record need not be readable. */
 int box_remove(struct home *home, const char *id, struct failure *f);

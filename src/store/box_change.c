@@ -276,18 +276,38 @@ static void sweep_entry(struct home *home, const char *name)
 	}
 }
 
+/* Without the lock, so that a command that only reads need not wait for one that changes: is there anything to sweep? */
+static bool wants_sweep(const struct home *home, DIR *dir)
+{
+	char path[PATH_MAX];
+
+	for (const struct dirent *e; (e = readdir(dir));) {
+		if (text_starts(e->d_name, ".new-") || text_starts(e->d_name, ".gone-"))
+			return true;
+		if (box_id_is_valid(e->d_name) && box_path(home, e->d_name, "pending", path) == 0 && access(path, F_OK) == 0 &&
+		    !io_is_locked(path))
+			return true;
+	}
+	return false;
+}
+
 int box_sweep(struct home *home, struct failure *f)
 {
 	char path[PATH_MAX];
 	DIR *dir;
 
-	if (io_path(path, sizeof(path), "%s/boxes", home->path) < 0 || home_lock(home, f) < 0)
-		return -1;
-	dir = opendir(path);
-	for (const struct dirent *e; dir && (e = readdir(dir));)
-		sweep_entry(home, e->d_name);
-	if (dir)
-		closedir(dir);
-	home_unlock(home);
+	if (io_path(path, sizeof(path), "%s/boxes", home->path) < 0 || !(dir = opendir(path)))
+		return fail_errno(f, EXIT_USAGE, errno, "cannot read %s/boxes", home->path);
+	if (wants_sweep(home, dir)) {
+		if (home_lock(home, f) < 0) {
+			closedir(dir);
+			return -1;
+		}
+		rewinddir(dir);
+		for (const struct dirent *e; (e = readdir(dir));)
+			sweep_entry(home, e->d_name);
+		home_unlock(home);
+	}
+	closedir(dir);
 	return 0;
 }
