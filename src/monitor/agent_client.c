@@ -173,7 +173,8 @@ void agent_client_open(struct agent_client *client, struct loop *loop, const cha
 	client->handlers = handlers;
 	client->port = port;
 	client->delay_ms = RETRY_FIRST_MS;
-	snprintf(client->path, sizeof(client->path), "%s", path);
+	if (path != client->path)
+		snprintf(client->path, sizeof(client->path), "%s", path);
 	agent_try(client);
 }
 

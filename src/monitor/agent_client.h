@@ -44,7 +44,7 @@ struct agent_client {
 };
 #define AGENT_CLIENT_NULL { .fd = -1, .io = LOOP_IO_NULL, .retry = LOOP_TIMER_NULL }
 
-/* Start trying. Closes what was open before. */
+/* Start trying. Closes what was open before. path may be client->path. */
 void agent_client_open(struct agent_client *client, struct loop *loop, const char *path, unsigned port,
 		       const struct agent_handlers *handlers);
 void agent_client_close(struct agent_client *client);

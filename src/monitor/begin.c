@@ -27,6 +27,8 @@ static int check_size(const struct life *life, struct failure *f)
 
 static int reserve_ports(struct life *life, struct failure *f)
 {
+	if (life->config.network == BOX_NETWORK_NONE)
+		return 0; /* nothing could ever answer on them */
 	if (ports_reserve(&life->home, &life->config, &life->state, &life->ports, f) < 0)
 		return -1;
 	free(life->state.bound);

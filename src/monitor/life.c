@@ -26,7 +26,7 @@
 
 static void life_enter(struct life *life, enum life_phase phase);
 
-static void write_state(struct life *life, enum box_status status)
+void life_write_state(struct life *life, enum box_status status)
 {
 	struct failure why = { 0 };
 
@@ -337,7 +337,7 @@ static void enter_running(struct life *life)
 	life->state.started_ns = text_now_ns();
 	life->state.finished_ns = 0;
 	life->state.exit_code = 0;
-	write_state(life, BOX_RUNNING);
+	life_write_state(life, BOX_RUNNING);
 	start_tell(&life->start, "started", NULL);
 }
 
@@ -385,7 +385,7 @@ static void note_end(struct life *life)
 		s->exit_code = life->failure.code;
 	if (life->failure.code && !s->error)
 		s->error = strdup(life->failure.text);
-	write_state(life, s->started_ns ? BOX_EXITED : BOX_CREATED);
+	life_write_state(life, s->started_ns ? BOX_EXITED : BOX_CREATED);
 }
 
 static void remove_record(struct life *life)

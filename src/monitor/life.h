@@ -108,6 +108,7 @@ void life_on_vsock_plugged(struct life *life);
 void life_on_vsock_refused(struct life *life, const char *why);
 /* life.c: the box cannot go on: a failed start, or an exit with 255. */
 void life_fault(struct life *life, const char *text);
+void life_write_state(struct life *life, enum box_status status);
 
 /* requests.c: what clients ask for. */
 extern const struct clients_handlers life_clients_handlers;

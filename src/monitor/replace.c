@@ -106,6 +106,7 @@ void life_on_vsock_plugged(struct life *life)
 	} else if (r->under_way) {
 		r->under_way = false;
 		loop_timer_cancel(&life->replace_timer);
+		life_write_state(life, life->state.status);
 	}
 }
 

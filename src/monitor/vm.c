@@ -47,10 +47,10 @@ static void vm_on_process_end(struct child *child, int status)
 	console_drain(&vm->console);
 	qmp_close(&vm->qmp);
 	console_close(&vm->console);
-	if (*child->last)
-		snprintf(text, sizeof(text), "%s", child->last);
-	else if (status > 128)
+	if (status > 128)
 		snprintf(text, sizeof(text), "%s was killed by signal %d", child->name, status - 128);
+	else if (status && *child->last)
+		snprintf(text, sizeof(text), "%s", child->last);
 	else
 		snprintf(text, sizeof(text), status ? "%s ended with %d" : "", child->name, status);
 	vm->event(vm, VM_ENDED, text);

@@ -146,11 +146,12 @@ static void vsock_on_end(struct child *child, int status)
 
 	if (*v->why)
 		snprintf(text, sizeof(text), "%s", v->why);
+	else if (status > 128)
+		snprintf(text, sizeof(text), "killed by signal %d", status - 128);
 	else if (*child->last)
 		snprintf(text, sizeof(text), "%s", child->last);
 	else
-		snprintf(text, sizeof(text), status > 128 ? "killed by signal %d" : "ended with %d",
-			 status > 128 ? status - 128 : status);
+		snprintf(text, sizeof(text), "ended with %d", status);
 	vsock_clean(v);
 	v->handlers->ended(v, text);
 }
