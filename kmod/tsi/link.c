@@ -15,6 +15,7 @@
 static DEFINE_HASHTABLE(links, 10);
 static DEFINE_SPINLOCK(links_lock);
 static atomic_t link_next_port = ATOMIC_INIT(0);
+static atomic_t link_count = ATOMIC_INIT(0);
 
 static void link_on_data(struct sock *vsk)
 {
@@ -129,6 +130,7 @@ static struct tsi_link *link_alloc(const struct tsi_link_kind *kind, struct sock
 
 	if (!link)
 		return NULL;
+	atomic_inc(&link_count);
 	refcount_set(&link->references, 1);
 	spin_lock_init(&link->lock);
 	link->kind = kind;
@@ -230,6 +232,12 @@ static void link_free(struct tsi_link *link)
 	if (link->owner)
 		sock_put(link->owner);
 	kfree_rcu(link, rcu);
+	atomic_dec(&link_count);
+}
+
+void tsi_link_exit(void)
+{
+	WARN_ON(atomic_read(&link_count));
 }
 
 void tsi_link_put(struct tsi_link *link)
@@ -384,6 +392,9 @@ int tsi_link_send(struct tsi_link *link, struct msghdr *msg, size_t len)
 	}
 	if (n > 0)
 		iov_iter_advance(&msg->msg_iter, n);
+	/* Vsock's word for a buffer that is not there as well. */
+	if (n == -ENOMEM && fault_in_iov_iter_readable(&msg->msg_iter, 1))
+		return -EFAULT;
 	return n;
 }
 

@@ -95,6 +95,9 @@ int tsi_link_connect(struct tsi_link *link, u32 remote_port);
 /* Ends both halves, detaches from owner, gives up the name and the caller's reference. */
 void tsi_link_close(struct tsi_link *link);
 
+/* Complains if there is a link left. */
+void tsi_link_exit(void);
+
 struct tsi_link *tsi_link_find(u32 port);
 struct tsi_link *tsi_link_get(struct tsi_link __rcu **slot);
 void tsi_link_put(struct tsi_link *link);

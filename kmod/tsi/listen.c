@@ -165,10 +165,10 @@ void tsi_listen_describe(struct tsi_link *link, struct tsi_message *message)
 		message->local.family = cpu_to_le16(TSI_FAMILY_V6);
 }
 
-/* With the sock locked. The link, new or old, or ERR_PTR. */
+/* With the sock locked. The link, new or old, or ERR_PTR. Nothing when somebody has ended the listening meanwhile. */
 static struct tsi_link *listen_twin(struct sock *sk, bool *ret_new)
 {
-	struct tsi_socket *socket = tsi_socket_make(sk);
+	struct tsi_socket *socket = sk->sk_state == TCP_LISTEN ? tsi_socket_make(sk) : NULL;
 	struct tsi_link *link = socket ? tsi_link_get(&socket->link) : ERR_PTR(-ENOMEM);
 
 	*ret_new = !link;

@@ -12,6 +12,7 @@
 
 #include "control.h"
 #include "family.h"
+#include "link.h"
 #include "socket.h"
 
 unsigned int tsi_host_cid = TSI_HOST_CID;
@@ -47,6 +48,7 @@ static void __exit tsi_exit(void)
 	tsi_control_stop();
 	tsi_family_unregister();
 	destroy_workqueue(tsi_workqueue);
+	tsi_link_exit();
 }
 
 module_init(tsi_init);

@@ -165,6 +165,21 @@ int tsi_stream_tcp_state(const struct sock *sk)
 
 /* ---- connect ---- */
 
+/* With the sock locked. Makes it as it was before the connect, so that it can be connected again. */
+static void stream_forget(struct socket *sock)
+{
+	struct tsi_socket *socket = tsi_socket_of(sock->sk);
+	struct tsi_link *link = socket ? tsi_socket_take_link(socket) : NULL;
+
+	sock->state = SS_UNCONNECTED;
+	sock->sk->sk_shutdown = 0;
+	if (!link)
+		return;
+	link->kind->retire(link);
+	/* Whoever waits for that link finds it closed. */
+	sock->sk->sk_state_change(sock->sk);
+}
+
 static int stream_request(struct tsi_link *link, struct sock *sk, const struct tsi_address *remote)
 {
 	struct tsi_message message = {
@@ -192,6 +207,8 @@ static int stream_begin(struct socket *sock, const struct tsi_address *remote)
 
 	if (!socket)
 		return -ENOMEM;
+	/* A listener that was one until just now. */
+	stream_forget(sock);
 	link = tsi_link_new(&tsi_stream_kind, SOCK_STREAM, sk);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
@@ -228,21 +245,6 @@ static int stream_await_open(struct sock *sk, struct tsi_link *link, int flags)
 	err = tsi_socket_wait(sk, link, &timeout, stream_is_decided, false);
 	lock_sock(sk);
 	return err;
-}
-
-/* With the sock locked. Makes it as it was before the connect, so that it can be connected again. */
-static void stream_forget(struct socket *sock)
-{
-	struct tsi_socket *socket = tsi_socket_of(sock->sk);
-	struct tsi_link *link = socket ? tsi_socket_take_link(socket) : NULL;
-
-	sock->state = SS_UNCONNECTED;
-	sock->sk->sk_shutdown = 0;
-	if (!link)
-		return;
-	stream_retire(link);
-	/* Whoever waits for that link finds it closed. */
-	sock->sk->sk_state_change(sock->sk);
 }
 
 /* With the sock locked. As __inet_stream_connect() from where the request is on its way. */
@@ -317,7 +319,7 @@ int tsi_stream_connect(struct socket *sock, struct sockaddr *name, int len, int 
 	if (link && len >= (int)sizeof(name->sa_family) && name->sa_family == AF_UNSPEC)
 		return stream_disconnect(sock, name, len, flags);
 	if (!link) {
-		if (!tsi_address_parse(&remote, name, len) || name->sa_family != sk->sk_family ||
+		if (sock->state != SS_UNCONNECTED || !tsi_address_parse(&remote, name, len) || name->sa_family != sk->sk_family ||
 		    !tsi_address_is_outside(&remote, sk))
 			return stream_connect_inet(sock, name, len, flags);
 	} else if (!tsi_address_parse(&remote, name, len)) {

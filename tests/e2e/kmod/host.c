@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <linux/vm_sockets.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -63,7 +64,10 @@ static void host_forget_listener(uint32_t port)
 
 void host_send(const struct tsi_message *message)
 {
-	CHECK_EQ(send(host.control, message, sizeof(*message), MSG_NOSIGNAL), sizeof(*message));
+	ssize_t n = send(host.control, message, sizeof(*message), MSG_NOSIGNAL);
+
+	/* Lost by host_lose_control meanwhile: then nobody waits for the message. */
+	CHECK(n == sizeof(*message) || errno == EPIPE || errno == EBADF);
 }
 
 void host_send_error(enum tsi_message_type type, uint32_t port, uint32_t error)
@@ -290,6 +294,21 @@ struct host_stream host_take(void)
 	return host_take_type(TSI_CONNECT);
 }
 
+bool host_has_datagram(int ms)
+{
+	long deadline = test_now_ms() + ms;
+	bool found = false;
+	unsigned i;
+
+	do {
+		pthread_mutex_lock(&host.lock);
+		for (i = 0; i < host.n_ready && !found; i++)
+			found = host.ready[i].request.type == TSI_DATAGRAM;
+		pthread_mutex_unlock(&host.lock);
+	} while (!found && test_now_ms() < deadline && !sched_yield());
+	return found;
+}
+
 struct host_stream host_take_datagram(void)
 {
 	return host_take_type(TSI_DATAGRAM);
@@ -373,12 +392,27 @@ void host_await_option(uint32_t port, enum tsi_option option, uint32_t value)
 	pthread_mutex_unlock(&host.lock);
 }
 
-void host_lose_control(void)
+void host_lose_control_if_there(void)
 {
 	pthread_mutex_lock(&host.lock);
+	if (host.control >= 0) {
+		host.n_listeners = 0;
+		shutdown(host.control, SHUT_RDWR);
+	}
+	pthread_mutex_unlock(&host.lock);
+}
+
+void host_lose_control(void)
+{
 	CHECK(host.control >= 0);
-	host.n_listeners = 0;
-	shutdown(host.control, SHUT_RDWR);
+	host_lose_control_if_there();
+}
+
+void host_close_ready(void)
+{
+	pthread_mutex_lock(&host.lock);
+	while (host.n_ready)
+		close(host.ready[--host.n_ready].fd);
 	pthread_mutex_unlock(&host.lock);
 }
 

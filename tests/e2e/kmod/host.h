@@ -29,6 +29,8 @@ void host_start(void);
 /* The next connection of the guest, and the next UDP carrier. */
 struct host_stream host_take(void);
 struct host_stream host_take_datagram(void);
+/* Whether there is one, or comes within the time. */
+bool host_has_datagram(int ms);
 
 /* A client of a published port, at @from: the host's end. */
 int host_client(uint16_t port, const char *from, uint16_t from_port);
@@ -44,6 +46,9 @@ void host_send_error(enum tsi_message_type type, uint32_t port, uint32_t error);
 
 /* Closes the control connection, as a host that dies. */
 void host_lose_control(void);
+void host_lose_control_if_there(void);
+/* Closes what no test has taken. */
+void host_close_ready(void);
 /* Closes, and opens again, the port that TCP connections come to. */
 void host_refuse(bool refuse);
 

@@ -295,7 +295,7 @@ static void times_out(void)
 	host_take();
 	start = test_now_ms();
 	CHECK_ERRNO(recv(fd, &byte, 1, 0), EAGAIN);
-	CHECK(test_now_ms() - start >= 28);
+	CHECK(test_now_ms() - start >= 20);
 	while (send(fd, block, sizeof(block), 0) > 0)
 		;
 	CHECK_EQ(errno, EAGAIN);
