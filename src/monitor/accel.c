@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "a3s/kernel.h"
 #include "accel.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -21,7 +22,6 @@
 #include "qemu.h"
 
 #define KVM_DEVICE "/dev/kvm"
-#define GUEST_IS_UP "a3s-init: up"
 #define PROBE_MEMORY (256ll << 20)
 
 /* What a verdict was reached with: it counts for the same boot, QEMU and guest only. */
@@ -93,7 +93,7 @@ static void verdict_remember(const struct home *home, const struct accel_basis *
 static int probe_spawn(const struct accel_basis *basis, int console_fd, int stderr_fd, pid_t *ret_pid, int *ret_pidfd)
 {
 	static const struct qemu_machine machine = {
-		.accel = ACCEL_KVM, .memory = PROBE_MEMORY, .cpus = 1, .parameters = "a3s.poweroff",
+		.accel = ACCEL_KVM, .memory = PROBE_MEMORY, .cpus = 1, .parameters = KERNEL_INIT_POWEROFF,
 	};
 	char **argv = qemu_command(&machine);
 	struct proc_fd fds[] = {
@@ -125,14 +125,14 @@ static enum probe_outcome probe_watch(struct console *console, int64_t deadline)
 	struct pollfd p = { .fd = console->fd, .events = POLLIN };
 	bool open = true;
 
-	while (open && !console_contains(console, GUEST_IS_UP)) {
+	while (open && !console_contains(console, KERNEL_INIT_UP)) {
 		int64_t left = deadline - now_ms();
 
 		if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR))
 			return PROBE_LATE;
 		open = console_read(console);
 	}
-	return console_contains(console, GUEST_IS_UP) ? PROBE_UP : PROBE_ENDED;
+	return console_contains(console, KERNEL_INIT_UP) ? PROBE_UP : PROBE_ENDED;
 }
 
 /* The first line that QEMU wrote to stderr, made printable. */

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "a3s/kernel.h"
 #include "base/own.h"
 #include "base/text.h"
 #include "qemu.h"
@@ -75,7 +76,8 @@ static int add_kernel(char ***v, const struct qemu_machine *m)
 	r |= strv_add(v, "-initrd");
 	r |= add_format(v, "/proc/self/fd/%d", QEMU_FD_INITRAMFS);
 	r |= strv_add(v, "-append");
-	r |= add_format(v, "console=ttyS0 quiet panic=-1%s%s", *m->parameters ? " " : "", m->parameters);
+	r |= add_format(v, "%s%s%s%s", KERNEL_PARAMETERS, m->accel == ACCEL_TCG ? " " KERNEL_PARAMETERS_EMULATED : "",
+			*m->parameters ? " " : "", m->parameters);
 	r |= strv_add(v, "-chardev");
 	r |= add_format(v, "socket,id=console,fd=%d", QEMU_FD_CONSOLE);
 	return r;
