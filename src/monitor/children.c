@@ -11,13 +11,27 @@
 #include "base/own.h"
 #include "children.h"
 
+/* Our own programs say at which level they speak; what others write to stderr is worth a look. */
+static void child_log_line(const struct child *child)
+{
+	const char *line = child->line;
+	enum log_level level = LOG_LEVEL_WARN;
+
+	if (line[0] == '<' && line[1] >= '0' && line[1] <= '7' && line[2] == '>') {
+		level = line[1] <= '3' ? LOG_LEVEL_ERROR : line[1] == '4' ? LOG_LEVEL_WARN : line[1] <= '6' ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+		line += 3;
+	}
+	if (log_wants(level))
+		log_write(level, "%s: %s", child->name, line);
+}
+
 static void child_take_line(struct child *child)
 {
 	child->line[child->line_size] = '\0';
 	if (child->line_size) {
 		memcpy(child->last, child->line, child->line_size + 1);
 		if (child->logged < CHILD_LOG_MAX)
-			log_warn("%s: %s", child->name, child->line);
+			child_log_line(child);
 		child->logged += child->line_size;
 	}
 	child->line_size = 0;

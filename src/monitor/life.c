@@ -440,7 +440,7 @@ static void life_enter(struct life *life, enum life_phase phase)
 
 	if (phase <= life->phase)
 		return;
-	log_debug("%s -> %s", names[life->phase], names[phase]);
+	log_debug("%s -> %s after %lld ms", names[life->phase], names[phase], (long long)(loop_now_ms(life->loop) - life->since_ms));
 	life->phase = phase;
 	entries[phase](life);
 }
@@ -525,6 +525,7 @@ int life_announce(struct life *life, const char *id, struct failure *f)
 {
 	struct failure ignored = { 0 };
 
+	life->since_ms = loop_now_ms(life->loop);
 	if (take_lock(life, id, f) < 0 || box_read_config(&life->home, id, &life->config, f) < 0 || make_runtime(life, f) < 0)
 		return -1;
 	if (box_read_state(&life->home, id, &life->state, &ignored) < 0)

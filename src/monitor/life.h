@@ -50,7 +50,8 @@ struct replacement {
  * @agent_fd:	listening agent.sock
  * @failure:	why the start failed (code != 0), or what ended the box beside its exit code
  * @layers:	of the image's disk
- * @screen:	columns and rows, 0: not known
+ * @columns, @rows: of the terminal, 0: not known
+ * @since_ms:	when the monitor started, by the loop's clock
  */
 struct life {
 	struct loop *loop;
@@ -75,6 +76,7 @@ struct life {
 	enum accel_kind accel;
 	unsigned layers;
 	uint16_t columns, rows;
+	int64_t since_ms;
 	bool ran, stopping, killed;
 };
 #define LIFE_NULL                                                                                              \
