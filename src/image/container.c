@@ -11,7 +11,7 @@
 #include "base/own.h"
 #include "base/text.h"
 
-#define MEMBERS_MAX 100000u
+#define MEMBERS_MAX 100000u /* no archive of images has as many: what comes after is not looked at */
 #define LINKS_MAX 8
 
 /**
@@ -171,7 +171,7 @@ static int list_members(struct container *c, struct failure *f)
 		if (r != ARCHIVE_OK)
 			break;
 		if (c->n_members >= MEMBERS_MAX)
-			return fail(f, EXIT_FAILED, "more than %u members", MEMBERS_MAX);
+			return 0;
 		if (add_member(c, entry) < 0)
 			return fail_errno(f, EXIT_FAILED, ENOMEM, "read an archive");
 	}
