@@ -63,7 +63,7 @@ mkdir -p "$work/lib/modules"
 mv "$work/x/$modules" "$work/lib/modules/"
 depmod -b "$work" "$version"
 
-rm -rf "$dir/stamp" "$dir/vmlinux" "$dir/lib"
+rm -rf "${dir:?}/stamp" "${dir:?}/vmlinux" "${dir:?}/lib"
 mv "$work/vmlinux" "$work/lib" "$dir/"
 echo "$version" >"$dir/version"
 echo "$stamp" >"$dir/stamp"

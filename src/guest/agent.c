@@ -41,7 +41,7 @@ static json_t *answer_ping(struct agent *agent, const json_t *request, struct fa
 	struct timespec up;
 
 	clock_gettime(CLOCK_BOOTTIME, &up);
-	return json_pack("{s:b,s:I,s:b}", "ok", 1, "uptime_ms", (json_int_t)(up.tv_sec * 1000 + up.tv_nsec / 1000000), "configured",
+	return json_pack("{s:b,s:I,s:b}", "ok", 1, "uptime_ms", (json_int_t)up.tv_sec * 1000 + up.tv_nsec / 1000000, "configured",
 			 (int)agent->configured);
 }
 
@@ -96,11 +96,11 @@ static int parse_hex(const char *hex, unsigned char *ret, size_t room)
 /* Every clone of one saved guest starts with the same state: what the host gives is credited, and used at once. */
 static int seed_random(const char *hex, struct failure *f)
 {
-	struct {
+	union {
 		struct rand_pool_info info;
-		unsigned char bytes[SEED_MAX];
+		unsigned char room[sizeof(struct rand_pool_info) + SEED_MAX];
 	} seed;
-	int n = parse_hex(hex, seed.bytes, sizeof(seed.bytes));
+	int n = parse_hex(hex, seed.room + sizeof(seed.info), SEED_MAX);
 	_cleanup_close_ int fd = -1;
 
 	if (n < 0)
@@ -197,6 +197,10 @@ static json_t *answer_configure(struct agent *agent, const json_t *request, stru
 
 static json_t *answer_files(struct agent *agent, const json_t *request, struct failure *f)
 {
+	if (!agent->configured) {
+		fail(f, EXIT_FAILED, "the box is not configured yet");
+		return NULL;
+	}
 	return write_files(request, f) < 0 ? NULL : json_pack("{s:b}", "ok", 1);
 }
 

@@ -298,10 +298,10 @@ static const struct {
 	{ "strictatime", MS_STRICTATIME, 0 }, { "defaults", 0, 0 },
 };
 
-static bool take_flag(const char *option, unsigned long *flags)
+static bool take_flag(const char *option, size_t n, unsigned long *flags)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(tmpfs_flags); i++) {
-		if (strcmp(option, tmpfs_flags[i].name) != 0)
+		if (strlen(tmpfs_flags[i].name) != n || memcmp(option, tmpfs_flags[i].name, n) != 0)
 			continue;
 		*flags = (*flags | tmpfs_flags[i].set) & ~tmpfs_flags[i].clear;
 		return true;
@@ -309,20 +309,32 @@ static bool take_flag(const char *option, unsigned long *flags)
 	return false;
 }
 
+int mounts_parse_tmpfs(const char *options, unsigned long *ret_flags, char *ret_rest, size_t size)
+{
+	size_t used = 0, n;
+
+	*ret_flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	*ret_rest = '\0';
+	for (; *options; options += n + (options[n] == ',')) {
+		n = strcspn(options, ",");
+		if (n == 0 || take_flag(options, n, ret_flags))
+			continue;
+		if (used + (used > 0) + n >= size)
+			return -E2BIG;
+		used += (size_t)snprintf(ret_rest + used, size - used, "%s%.*s", used ? "," : "", (int)n, options);
+	}
+	return 0;
+}
+
 static int mount_tmpfs(const char *entry, struct failure *f)
 {
-	_cleanup_free_ char *copy = strdup(entry);
-	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	char *options = copy, *path, *option, rest[1024] = "";
-	size_t n = 0;
+	size_t n = strcspn(entry, ":");
+	char path[PATH_MAX], rest[1024];
+	unsigned long flags;
 
-	if (!copy)
-		return fail(f, EXIT_USAGE, "out of memory");
-	path = strsep(&options, ":");
-	while (options && (option = strsep(&options, ",")))
-		if (*option && !take_flag(option, &flags))
-			n += (size_t)snprintf(rest + n, n < sizeof(rest) ? sizeof(rest) - n : 0, "%s%s", n ? "," : "", option);
-	if (n >= sizeof(rest))
+	if (io_path(path, sizeof(path), "%.*s", (int)n, entry) < 0)
+		return fail(f, EXIT_USAGE, "the path of a tmpfs is too long");
+	if (mounts_parse_tmpfs(entry[n] ? entry + n + 1 : "", &flags, rest, sizeof(rest)) < 0)
 		return fail(f, EXIT_USAGE, "the options of tmpfs %s are too long", path);
 	return mount_one(&(struct mount_entry){ "tmpfs", path, "tmpfs", flags, rest, false }, f);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
@@ -49,6 +50,9 @@ int mounts_seal(const struct mounts_plan *plan, struct failure *f);
 
 /* Put a detached mount (open_tree) over `target`, which is made, with its directories, when it is missing. 0 or a negative errno. */
 int mounts_bind(int tree_fd, const char *target);
+
+/* docker's options of a tmpfs, "ro,size=64m": mount(2)'s flags, and what is left for tmpfs itself. 0, or -E2BIG. */
+int mounts_parse_tmpfs(const char *options, unsigned long *ret_flags, char *ret_rest, size_t size);
 
 /* Bytes used on the box's writable file system. */
 unsigned long long mounts_used(void);

@@ -258,19 +258,23 @@ static int check_program(const char *path)
 	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? errno : 0;
 }
 
+/* An empty part of the search path is the working directory. */
 static int find_program(const char *name, const char *search, char *ret, size_t size, struct failure *f)
 {
-	_cleanup_free_ char *copy = strdup(search);
-	char *rest = copy, *dir;
+	const char *end;
 	int r;
 
 	if (strchr(name, '/')) {
 		r = check_program(name);
 		return r ? fail_exec(f, name, r) : io_path(ret, size, "%s", name);
 	}
-	while (*name && rest && (dir = strsep(&rest, ":")))
-		if (io_path(ret, size, "%s/%s", *dir ? dir : ".", name) == 0 && check_program(ret) == 0)
+	for (const char *dir = search; *name && dir; dir = *end ? end + 1 : NULL) {
+		int n = (int)strcspn(dir, ":");
+
+		end = dir + n;
+		if (io_path(ret, size, "%.*s/%s", n ? n : 1, n ? dir : ".", name) == 0 && check_program(ret) == 0)
 			return 0;
+	}
 	return fail(f, EXIT_NOT_FOUND, "exec: \"%s\": executable file not found in $PATH", name);
 }
 

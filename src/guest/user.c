@@ -16,56 +16,86 @@
 enum passwd_field { PASSWD_NAME = 0, PASSWD_UID = 2, PASSWD_GID = 3, PASSWD_HOME = 5 };
 enum group_field { GROUP_NAME = 0, GROUP_GID = 2, GROUP_MEMBERS = 3 };
 
-/* A line of a colon-separated file, cut in place. Missing fields are "". */
-struct line {
-	char *field[FIELDS];
+/* A piece of a file's text. */
+struct field {
+	const char *text;
+	size_t size;
 };
 
-/* Cut the next line off *text. False at the end. */
-static bool next_line(char **text, struct line *ret)
+/* A line of a colon-separated file. Missing fields are empty. */
+struct line {
+	struct field field[FIELDS];
+};
+
+/* The piece up to `end`, or to the end of `whole`; *whole is what follows. */
+static struct field cut(struct field *whole, char end)
 {
-	static char nothing[1];
-	char *line = strsep(text, "\n");
+	const char *found = whole->size ? memchr(whole->text, end, whole->size) : NULL;
+	struct field piece = { whole->text, found ? (size_t)(found - whole->text) : whole->size };
+	size_t step = found ? piece.size + 1 : piece.size;
 
-	if (!line)
+	whole->text += step;
+	whole->size -= step;
+	return piece;
+}
+
+static bool next_line(struct field *rest, struct line *ret)
+{
+	struct field line;
+
+	if (!rest->size)
 		return false;
-	for (size_t i = 0; i < FIELDS; i++) {
-		char *field = strsep(&line, ":");
-
-		ret->field[i] = field ? field : nothing;
-	}
+	line = cut(rest, '\n');
+	for (size_t i = 0; i < FIELDS; i++)
+		ret->field[i] = cut(&line, ':');
 	return true;
 }
 
-static bool parse_id(const char *s, uint32_t *ret)
+static bool is(struct field field, const char *s)
 {
+	return field.size == strlen(s) && memcmp(field.text, s, field.size) == 0;
+}
+
+static bool parse_id(struct field field, uint32_t *ret)
+{
+	char digits[16];
 	int64_t v;
 
-	if (text_to_int(s, 0, ID_LAST, &v) < 0)
+	if (field.size >= sizeof(digits))
+		return false;
+	memcpy(digits, field.text, field.size);
+	digits[field.size] = '\0';
+	if (text_to_int(digits, 0, ID_LAST, &v) < 0)
 		return false;
 	*ret = (uint32_t)v;
 	return true;
 }
 
-/* Find a user by name, or by number where `wanted` is one. Fills uid, gid, home and ret_name. */
-static bool find_user(const char *passwd, const char *wanted, struct user *ret, char **ret_name)
+static struct field whole(const char *text)
 {
-	_cleanup_free_ char *copy = strdup(passwd);
-	uint32_t number = 0, uid, gid;
-	bool numeric = parse_id(wanted, &number);
-	struct line line;
-	char *rest = copy;
+	return (struct field){ text, strlen(text) };
+}
 
-	while (copy && next_line(&rest, &line)) {
-		if (!*line.field[PASSWD_NAME] || !parse_id(line.field[PASSWD_UID], &uid) || !parse_id(line.field[PASSWD_GID], &gid))
+/* Find a user by name, or by number where `wanted` is one. Fills uid, gid, home and ret_name (which lies in `passwd`). */
+static bool find_user(const char *passwd, const char *wanted, struct user *ret, struct field *ret_name)
+{
+	uint32_t number = 0, uid, gid;
+	bool numeric = parse_id(whole(wanted), &number);
+	struct field rest = whole(passwd);
+	struct line line;
+
+	while (next_line(&rest, &line)) {
+		const struct field *name = &line.field[PASSWD_NAME], *home = &line.field[PASSWD_HOME];
+
+		if (!name->size || !parse_id(line.field[PASSWD_UID], &uid) || !parse_id(line.field[PASSWD_GID], &gid))
 			continue;
-		if (strcmp(line.field[PASSWD_NAME], wanted) != 0 && !(numeric && uid == number))
+		if (!is(*name, wanted) && !(numeric && uid == number))
 			continue;
 		ret->uid = uid;
 		ret->gid = gid;
-		if (*line.field[PASSWD_HOME])
-			snprintf(ret->home, sizeof(ret->home), "%s", line.field[PASSWD_HOME]);
-		*ret_name = strdup(line.field[PASSWD_NAME]);
+		if (home->size)
+			snprintf(ret->home, sizeof(ret->home), "%.*s", (int)MIN(home->size, sizeof(ret->home) - 1), home->text);
+		*ret_name = *name;
 		return true;
 	}
 	return false;
@@ -73,16 +103,13 @@ static bool find_user(const char *passwd, const char *wanted, struct user *ret, 
 
 static bool find_group(const char *group, const char *wanted, gid_t *ret)
 {
-	_cleanup_free_ char *copy = strdup(group);
 	uint32_t number = 0, gid;
-	bool numeric = parse_id(wanted, &number);
+	bool numeric = parse_id(whole(wanted), &number);
+	struct field rest = whole(group);
 	struct line line;
-	char *rest = copy;
 
-	while (copy && next_line(&rest, &line)) {
-		if (!parse_id(line.field[GROUP_GID], &gid))
-			continue;
-		if (strcmp(line.field[GROUP_NAME], wanted) != 0 && !(numeric && gid == number))
+	while (next_line(&rest, &line)) {
+		if (!parse_id(line.field[GROUP_GID], &gid) || (!is(line.field[GROUP_NAME], wanted) && !(numeric && gid == number)))
 			continue;
 		*ret = gid;
 		return true;
@@ -92,50 +119,51 @@ static bool find_group(const char *group, const char *wanted, gid_t *ret)
 	return numeric;
 }
 
-static bool is_member(char *members, const char *name)
+static bool is_member(struct field members, struct field name)
 {
-	char *member;
+	while (members.size) {
+		struct field member = cut(&members, ',');
 
-	while ((member = strsep(&members, ",")))
-		if (strcmp(member, name) == 0)
+		if (member.size == name.size && memcmp(member.text, name.text, name.size) == 0)
 			return true;
+	}
 	return false;
 }
 
-static void add_memberships(const char *group, const char *name, struct user *user)
+static void add_memberships(const char *group, struct field name, struct user *user)
 {
-	_cleanup_free_ char *copy = strdup(group);
+	struct field rest = whole(group);
 	struct line line;
-	char *rest = copy;
 	uint32_t gid;
 
-	while (copy && user->n_groups < USER_GROUPS_MAX && next_line(&rest, &line))
+	while (user->n_groups < USER_GROUPS_MAX && next_line(&rest, &line))
 		if (parse_id(line.field[GROUP_GID], &gid) && is_member(line.field[GROUP_MEMBERS], name))
 			user->groups[user->n_groups++] = gid;
 }
 
 int user_resolve(const char *passwd, const char *group, const char *wanted, struct user *ret, struct failure *f)
 {
-	_cleanup_free_ char *copy = strdup(*wanted ? wanted : "0"), *name = NULL;
-	char *group_part = copy, *user_part, zero[] = "0";
+	const char *colon = strchr(wanted, ':'), *group_part = colon ? colon + 1 : "";
+	size_t n = colon ? (size_t)(colon - wanted) : strlen(wanted);
+	struct field name = { 0 };
+	char user_part[NAME_MAX];
 	uint32_t uid;
 
 	*ret = (struct user){ .home = "/" };
-	if (!copy)
-		return fail(f, EXIT_USAGE, "out of memory");
-	user_part = strsep(&group_part, ":");
-	if (!*user_part)
-		user_part = zero;
+	if (n >= sizeof(user_part))
+		return fail(f, EXIT_NOT_RUNNABLE, "the user's name is too long");
+	snprintf(user_part, sizeof(user_part), "%.*s", n ? (int)n : 1, n ? wanted : "0");
 	if (!find_user(passwd, user_part, ret, &name)) {
-		if (!parse_id(user_part, &uid))
+		if (!parse_id(whole(user_part), &uid))
 			return fail(f, EXIT_NOT_RUNNABLE, "unable to find user %s: no matching entries in passwd file", user_part);
 		ret->uid = uid;
 	}
-	if (group_part && *group_part) {
-		if (!find_group(group, group_part, &ret->gid))
-			return fail(f, EXIT_NOT_RUNNABLE, "unable to find group %s: no matching entries in group file", group_part);
-	} else if (name) {
-		add_memberships(group, name, ret);
+	if (!*group_part) {
+		if (name.size)
+			add_memberships(group, name, ret);
+		return 0;
 	}
+	if (!find_group(group, group_part, &ret->gid))
+		return fail(f, EXIT_NOT_RUNNABLE, "unable to find group %s: no matching entries in group file", group_part);
 	return 0;
 }

@@ -542,20 +542,20 @@ static void what_is_malformed_ends_the_conversation(void **state) /* S01 */
 {
 	int64_t deadline = now_ms() + DEADLINE_MS;
 	static const struct {
-		enum agent_port port;
 		const char *bytes;
 		size_t size;
+		enum agent_port port;
 		bool replied;
 	} cases[] = {
-		{ AGENT_PORT_CONTROL, "\0\0\0\0\0\0\0\0", 8, false },		    /* no such type */
-		{ AGENT_PORT_CONTROL, "\1\0\0\0\377\377\377\377", 8, false },	    /* too long */
-		{ AGENT_PORT_CONTROL, "\3\0\0\0\0\0\0\0", 8, false },		    /* input of nothing */
-		{ AGENT_PORT_EXEC, "\1\0\0\0\1\0\0\0{", 9, true },		    /* not JSON */
-		{ AGENT_PORT_EXEC, "\1\0\0\0\2\0\0\0[]", 10, true },		    /* not an object */
-		{ AGENT_PORT_EXEC, "\1\0\0\0\2\0\0\0{}", 10, true },		    /* no op */
-		{ AGENT_PORT_EXEC, "\1\0\0\0\16\0\0\0{\"op\":\"exec\"}\n", 22, true }, /* no command */
-		{ AGENT_PORT_EXEC, "\1\0\0\0\17\0\0\0{\"op\":\"attach\"}", 23, true }, /* nothing to attach to */
-		{ AGENT_PORT_ATTESTATION, "\1\0\0\0\2\0\0\0{}", 10, true },
+		{ "\0\0\0\0\0\0\0\0", 8, AGENT_PORT_CONTROL, false },		    /* no such type */
+		{ "\1\0\0\0\377\377\377\377", 8, AGENT_PORT_CONTROL, false },	    /* too long */
+		{ "\3\0\0\0\0\0\0\0", 8, AGENT_PORT_CONTROL, false },		    /* input of nothing */
+		{ "\1\0\0\0\1\0\0\0{", 9, AGENT_PORT_EXEC, true },		    /* not JSON */
+		{ "\1\0\0\0\2\0\0\0[]", 10, AGENT_PORT_EXEC, true },		    /* not an object */
+		{ "\1\0\0\0\2\0\0\0{}", 10, AGENT_PORT_EXEC, true },		    /* no op */
+		{ "\1\0\0\0\16\0\0\0{\"op\":\"exec\"}\n", 22, AGENT_PORT_EXEC, true }, /* no command */
+		{ "\1\0\0\0\17\0\0\0{\"op\":\"attach\"}", 23, AGENT_PORT_EXEC, true }, /* nothing to attach to */
+		{ "\1\0\0\0\2\0\0\0{}", 10, AGENT_PORT_ATTESTATION, true },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
