@@ -26,11 +26,10 @@ static int read_box(struct cli *cli, const char *name, json_t **ret, struct fail
 {
 	struct box_entry entry = { .config = BOX_CONFIG_NULL, .state = BOX_STATE_NULL };
 	char id[BOX_ID_LENGTH + 1];
-	int r;
+	int r = box_resolve(&cli->home, name, id, f);
 
-	if (box_resolve(&cli->home, name, id, f) < 0)
-		return 0;
-	f->code = 0;
+	if (r < 0)
+		return r == BOX_UNKNOWN ? 0 : -1;
 	r = box_read_config(&cli->home, id, &entry.config, f);
 	if (r == 0)
 		r = box_read_state(&cli->home, id, &entry.state, f);

@@ -22,12 +22,13 @@ static int remove_one(struct cli *cli, const char *name, void *context, struct f
 {
 	const struct rm_options *o = context;
 	char id[BOX_ID_LENGTH + 1];
+	int r;
 
-	if (box_resolve(&cli->home, name, id, f) < 0) {
-		if (o->force)
-			cli_report(f);
-		return o->force ? 0 : -1;
-	}
+	r = box_resolve(&cli->home, name, id, f);
+	if (r == BOX_UNKNOWN && o->force)
+		return cli_report(f), 0;
+	if (r < 0)
+		return -1;
 	if (o->force && box_is_held(&cli->home, id) && monitor_kill(&cli->home, id, f) < 0)
 		return -1;
 	/* A box made with --rm may be gone by now: that is what was asked for. */

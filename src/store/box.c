@@ -226,7 +226,10 @@ int box_resolve(const struct home *home, const char *name, char ret_id[static BO
 	r = *name ? resolve_prefix(home, name, ret_id, f) : 0;
 	if (r < 0)
 		return -1;
-	return r ? 0 : fail(f, EXIT_FAILED, "no such box: %s", name);
+	if (r)
+		return 0;
+	fail(f, EXIT_FAILED, "no such box: %s", name);
+	return BOX_UNKNOWN;
 }
 
 static int compare_newest_first(const void *a, const void *b)

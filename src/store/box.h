@@ -126,7 +126,9 @@ int box_read_state(const struct home *home, const char *id, struct box_state *re
 int box_write_config(struct home *home, const struct box_config *config, struct failure *f);
 int box_write_state(const struct home *home, const char *id, const struct box_state *state, struct failure *f);
 
-/* Full id, then exact name, then unambiguous prefix of an id (docker's order). Unknown or ambiguous: -1 and a sentence, code 1. */
+/* Full id, then exact name, then unambiguous prefix of an id (docker's order). Unknown: BOX_UNKNOWN; ambiguous: -1; both with a
+ * sentence, code 1. */
+#define BOX_UNKNOWN -2
 int box_resolve(const struct home *home, const char *name, char ret_id[static BOX_ID_LENGTH + 1], struct failure *f);
 
 /* Holder of a name: 0 and its id, or -ENOENT. */

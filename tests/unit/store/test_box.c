@@ -157,8 +157,8 @@ static void box_is_found_by_id_name_and_prefix(void **state)
 		assert_int_not_equal(c, 'f');
 	}
 	assert_int_equal(f.code, EXIT_FAILED);
-	assert_int_equal(box_resolve(&home, "", one, &f), -1);
-	assert_int_equal(box_resolve(&home, "../boxes", one, &f), -1);
+	assert_int_equal(box_resolve(&home, "", one, &f), BOX_UNKNOWN);
+	assert_int_equal(box_resolve(&home, "../boxes", one, &f), BOX_UNKNOWN);
 	assert_string_equal(f.text, "no such box: ../boxes");
 }
 
@@ -177,7 +177,7 @@ static void record_of_a_dead_maker_is_swept(void **state)
 	assert_int_equal(io_path(path, sizeof(path), "%s/boxes/.new-%s", home.path, kept), 0);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(box_sweep(&home, &f), 0);
-	assert_int_equal(box_resolve(&home, "web", found, &f), -1);
+	assert_int_equal(box_resolve(&home, "web", found, &f), BOX_UNKNOWN);
 	assert_int_equal(box_resolve(&home, "kept", found, &f), 0);
 	assert_int_equal(access(path, F_OK), -1);
 	box_config_deinit(&config);
