@@ -24,6 +24,7 @@
 
 #include "base/own.h"
 #include "vsock/device.h"
+#include "vsock/publish.h"
 
 #define PACKET_COST 576u /* of a queued packet in the guest, beyond what it carries */
 #define PACKET_SPARE 8u
@@ -171,7 +172,16 @@ static void lists_remove(struct connection *c)
 		TAILQ_REMOVE(&d->draining, c, entry);
 	if (c->flags & IN_STUCK)
 		TAILQ_REMOVE(&d->stuck, c, entry);
-	c->flags &= ~(uint32_t)(IN_READY | IN_PARKED | IN_DRAINING | IN_STUCK);
+	if (c->flags & IN_WAITING)
+		publish_forget_waiting(c);
+	c->flags &= ~(uint32_t)(IN_READY | IN_PARKED | IN_DRAINING | IN_STUCK | IN_WAITING);
+}
+
+void connection_unname(struct connection *c)
+{
+	lists_remove(c);
+	table_remove(c);
+	c->state = CONNECTION_WAITING;
 }
 
 void connection_drop(struct connection *c, bool reset)
@@ -180,10 +190,10 @@ void connection_drop(struct connection *c, bool reset)
 
 	if (c->state == CONNECTION_FREE)
 		return;
-	c->state = CONNECTION_FREE;
-	c->kind->closed(c, reset);
 	lists_remove(c);
 	table_remove(c);
+	c->state = CONNECTION_FREE;
+	c->kind->closed(c, reset);
 	queue_clear(&d->pool, &c->in);
 	queue_clear(&d->pool, &c->out);
 	c->flags = 0;
@@ -444,6 +454,8 @@ static void on_reset(struct connection *c, const struct packet *p, const struct 
 
 	if (c->state == CONNECTION_ENDING)
 		guest_gone(c);
+	else if (c->state == CONNECTION_REQUESTED && !(c->flags & WANT_REQUEST) && c->kind->refused)
+		c->kind->refused(c);
 	else
 		connection_drop(c, !both_ended);
 }

@@ -23,6 +23,8 @@
 
 struct device;
 struct connection;
+TAILQ_HEAD(connection_list, connection);
+struct published;
 
 /*
  * What may happen in each state:
@@ -74,6 +76,7 @@ enum connection_flags {
 	IN_PARKED = 1 << 26,
 	IN_DRAINING = 1 << 27,
 	IN_STUCK = 1 << 28,
+	IN_WAITING = 1 << 29,
 };
 
 /**
@@ -81,6 +84,7 @@ enum connection_flags {
  * @type:	VIRTIO_VSOCK_TYPE_*
  * @is_tsi:	the guest's module knows it, so messages about it make sense
  * @opened:	the guest accepted our OP_REQUEST, or our RESPONSE went out. May be NULL.
+ * @refused:	the guest answered our OP_REQUEST with RST. NULL: the connection is dropped.
  * @push:	the guest sent `bytes` bytes. Takes them all: now, or into a bounded queue; what is taken for good is
  *		reported with connection_forwarded(). Credit was checked. flags: of the packet.
  * @pull:	send to the guest what the far side has, at most `quantum` bytes, with rx_take(). Called only with credit for at
@@ -94,6 +98,7 @@ struct connection_kind {
 	uint16_t type;
 	bool is_tsi;
 	void (*opened)(struct connection *c);
+	void (*refused)(struct connection *c);
 	void (*push)(struct connection *c, const struct iovec *iov, unsigned n, uint32_t bytes, uint32_t flags);
 	void (*pull)(struct connection *c, uint32_t quantum);
 	void (*shut)(struct connection *c);
@@ -138,6 +143,10 @@ struct connection {
 		struct {
 			uint8_t attempt; /* addresses of the host's loopback tried */
 		} stream;
+		struct {
+			struct published *published; /* until the guest has accepted it */
+			bool asked;		     /* OP_REQUEST is on its way */
+		} incoming;
 		struct datagram *datagram;
 		struct {
 			unsigned in_flight; /* queries whose answers this stream waits for */
@@ -145,8 +154,6 @@ struct connection {
 		} dns;
 	};
 };
-
-TAILQ_HEAD(connection_list, connection);
 
 /**
  * struct connection_table - all of them, found by index or by ports
@@ -175,6 +182,8 @@ struct connection *connection_new(struct device *d, const struct connection_kind
 void connection_name(struct connection *c, uint32_t guest_port, uint32_t host_port);
 /* A port of ours that no other living connection has. */
 uint32_t connection_own_port(const struct connection *c);
+/* Take its name away again: it is WAITING as before. */
+void connection_unname(struct connection *c);
 struct connection *connection_find(struct device *d, uint32_t guest_port, uint32_t host_port);
 /* By the port of the end that opened it; guest-opened ones by their host port too. NULL when there is none. */
 struct connection *connection_find_opened(struct device *d, uint32_t port, uint32_t host_port);

@@ -2,9 +2,13 @@
 /*
  * Clients of published ports.
  *
- * A client is accepted at once and offered to the listener in the guest whose turn it is; when nobody listens there, or
- * the box is at its limit, it is reset at once, which to it looks like a port where nobody listens. The guest resets what
- * its backlog has no room for.
+ * A client is accepted at once. When nobody listens in the guest, or the box is at its limit, it is reset at once, which
+ * to it looks like a port where nobody listens. Else it is offered to the listener whose turn it is: INCOMING, OP_REQUEST.
+ *
+ * A listener whose backlog is full answers RST. TCP would drop the SYN and the client try again; here the client waits, in
+ * order with those that come after it, and is offered again after a pause. How many are under way at once (`window`) starts
+ * small after a refusal and doubles with each that was taken, so that a slow program is not stormed and a fast one not
+ * kept waiting. What was not taken for GIVE_UP_MS while others were refused is reset.
  *
  * The guest is told the client's true address. An IPv4-only listener cannot be told an IPv6 one: it sees 127.0.0.1 for
  * the host's own ::1, else 192.0.0.10, with the client's port.
@@ -29,14 +33,27 @@
 
 #define ACCEPTS_PER_TURN 32
 #define PAUSE_MS 100 /* when the host is out of fds or memory */
+#define WINDOW_MAX 64u
+#define RETRY_FIRST_MS 5
+#define RETRY_MAX_MS 200
+#define GIVE_UP_MS 60000
 
+/**
+ * struct published - one port
+ * @waiting:	clients that the guest has not been asked about, or has refused, first come first
+ * @asked:	clients under way
+ * @refused_ms:	when the present run of refusals began; 0: the last one asked was taken
+ */
 struct published {
 	struct loop_io io;
-	struct loop_timer resume;
+	struct loop_timer resume, retry;
 	TAILQ_ENTRY(published) entry;
 	struct device *device;
 	struct publish_port port;
 	int fd;
+	struct connection_list waiting;
+	unsigned asked, window;
+	int64_t retry_after_ms, refused_ms;
 };
 TAILQ_HEAD(published_list, published);
 
@@ -53,12 +70,146 @@ static struct tsi_address as_v4(const struct tsi_address *a)
 	return address_v4(address_is_loopback(a) ? INADDR_LOOPBACK : TSI_ADDRESS_HOST, address_port(a));
 }
 
-/* Takes fd. */
-static void offer(struct device *d, const struct tsi_listener *l, int fd, const struct sockaddr_storage *peer)
+static void incoming_opened(struct connection *c);
+static void incoming_refused(struct connection *c);
+static void incoming_closed(struct connection *c, bool reset);
+
+static const struct connection_kind incoming_kind = {
+	.name = "incoming",
+	.type = VIRTIO_VSOCK_TYPE_STREAM,
+	.is_tsi = true,
+	.opened = incoming_opened,
+	.refused = incoming_refused,
+	.push = stream_push,
+	.pull = stream_pull,
+	.shut = stream_shut,
+	.closed = incoming_closed,
+};
+
+/* The listener in the guest for this client, or NULL. */
+static struct tsi_listener *listener_for(struct published *p, const struct tsi_address *client)
 {
+	struct tsi *tsi = &p->device->tsi;
+
+	return tsi->control ? tsi_listener_choose(tsi, p->port.guest_port, le16toh(client->family)) : NULL;
+}
+
+static void ask(struct connection *c, const struct tsi_listener *l)
+{
+	struct published *p = c->incoming.published;
+	struct tsi_address local = c->local, remote = c->remote;
+
+	if (l->family == TSI_FAMILY_V4) {
+		local = as_v4(&local);
+		remote = as_v4(&remote);
+	}
+	c->incoming.asked = true;
+	p->asked++;
+	connection_name(c, l->vsock_port, connection_own_port(c));
+	tsi_send(c->device, c, TSI_INCOMING, c->host_port, 0, l->vsock_port, &local, &remote);
+	c->state = CONNECTION_REQUESTED;
+	connection_want(c, WANT_REQUEST);
+}
+
+/* Those at the head of the queue, as many as the window allows. */
+static void ask_waiting(struct published *p)
+{
+	struct connection *c;
+
+	while (p->asked < p->window && (c = TAILQ_FIRST(&p->waiting))) {
+		struct tsi_listener *l = listener_for(p, &c->remote);
+
+		publish_forget_waiting(c);
+		if (l) {
+			ask(c, l);
+		} else {
+			p->device->stats.refused++;
+			connection_drop(c, true);
+		}
+	}
+}
+
+void publish_forget_waiting(struct connection *c)
+{
+	TAILQ_REMOVE(&c->incoming.published->waiting, c, entry);
+	c->flags &= ~(uint32_t)IN_WAITING;
+}
+
+static void retry(struct loop_timer *timer)
+{
+	struct published *p = container_of(timer, struct published, retry);
+
+	ask_waiting(p);
+}
+
+static void incoming_opened(struct connection *c)
+{
+	struct published *p = take_ptr(c->incoming.published);
+
+	stream_opened(c);
+	if (!p)
+		return;
+	p->asked--;
+	p->refused_ms = 0;
+	p->retry_after_ms = RETRY_FIRST_MS;
+	p->window = MIN(p->window * 2, WINDOW_MAX);
+	ask_waiting(p);
+}
+
+static void wait_again(struct published *p, struct connection *c)
+{
+	int64_t now = loop_now_ms(p->device->loop);
+
+	p->window = 1;
+	if (!p->refused_ms)
+		p->refused_ms = now;
+	connection_unname(c);
+	c->flags |= IN_WAITING;
+	TAILQ_INSERT_HEAD(&p->waiting, c, entry);
+	if (now - p->refused_ms > GIVE_UP_MS) {
+		while ((c = TAILQ_FIRST(&p->waiting)))
+			connection_drop(c, true);
+		return;
+	}
+	if (p->retry.loop)
+		return; /* others of the same window were refused before */
+	loop_timer_set(p->device->loop, &p->retry, p->retry_after_ms, retry);
+	p->retry_after_ms = MIN(2 * p->retry_after_ms, RETRY_MAX_MS);
+}
+
+static void incoming_refused(struct connection *c)
+{
+	struct published *p = c->incoming.published;
+
+	if (!p || !listener_for(p, &c->remote)) {
+		connection_drop(c, true);
+		return;
+	}
+	c->incoming.asked = false;
+	p->asked--;
+	wait_again(p, c);
+}
+
+static void incoming_closed(struct connection *c, bool reset)
+{
+	struct published *p = take_ptr(c->incoming.published);
+
+	stream_closed(c, reset);
+	if (!p || !c->incoming.asked)
+		return;
+	p->asked--;
+	if (!p->retry.loop && !TAILQ_EMPTY(&p->waiting))
+		loop_timer_set(p->device->loop, &p->retry, 0, retry);
+}
+
+/* A client, new: fd is taken. */
+static void take_client(struct published *p, int fd, const struct sockaddr_storage *peer)
+{
+	struct device *d = p->device;
 	struct sockaddr_storage here = { .ss_family = AF_UNSPEC };
+	struct tsi_address remote = address_from_sockaddr(peer);
 	socklen_t size = sizeof(here);
-	struct connection *c = connection_new(d, &stream_kind);
+	struct connection *c = listener_for(p, &remote) ? connection_new(d, &incoming_kind) : NULL;
 
 	if (!c) {
 		d->stats.refused++;
@@ -67,19 +218,14 @@ static void offer(struct device *d, const struct tsi_listener *l, int fd, const 
 	}
 	(void)getsockname(fd, (struct sockaddr *)&here, &size);
 	c->local = address_from_sockaddr(&here);
-	c->remote = address_from_sockaddr(peer);
-	if (l->family == TSI_FAMILY_V4) {
-		c->local = as_v4(&c->local);
-		c->remote = as_v4(&c->remote);
-	}
-	if (stream_adopt(c, fd) < 0) {
+	c->remote = remote;
+	c->incoming.published = p;
+	c->flags |= IN_WAITING;
+	TAILQ_INSERT_TAIL(&p->waiting, c, entry);
+	if (stream_adopt(c, fd) < 0)
 		connection_drop(c, true);
-		return;
-	}
-	connection_name(c, l->vsock_port, connection_own_port(c));
-	tsi_send(d, c, TSI_INCOMING, c->host_port, 0, l->vsock_port, &c->local, &c->remote);
-	c->state = CONNECTION_REQUESTED;
-	connection_want(c, WANT_REQUEST);
+	else if (!p->retry.loop)
+		ask_waiting(p);
 }
 
 static void accept_event(struct loop_io *io, uint32_t events);
@@ -97,7 +243,6 @@ static bool accept_one(struct published *p)
 	struct device *d = p->device;
 	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t size = sizeof(peer);
-	struct tsi_listener *l;
 	int fd = accept4(p->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
@@ -107,13 +252,7 @@ static bool accept_one(struct published *p)
 		}
 		return errno == ECONNABORTED || errno == EINTR;
 	}
-	l = d->tsi.control ? tsi_listener_choose(&d->tsi, p->port.guest_port, le16toh(address_from_sockaddr(&peer).family)) : NULL;
-	if (l) {
-		offer(d, l, fd, &peer);
-	} else {
-		d->stats.refused++;
-		stream_abort_fd(fd);
-	}
+	take_client(p, fd, &peer);
 	return true;
 }
 
@@ -138,8 +277,27 @@ static struct published *find(struct device *d, const struct publish_port *port)
 	return NULL;
 }
 
+/* Clients under way stay, those that wait do not. */
+static void forget_clients(struct published *p)
+{
+	struct connection_table *t = &p->device->table;
+	struct connection *c;
+
+	while ((c = TAILQ_FIRST(&p->waiting)))
+		connection_drop(c, true);
+	for (uint32_t i = 0; i < t->high && p->asked; i++) {
+		c = &t->all[i];
+		if (c->state != CONNECTION_FREE && c->kind == &incoming_kind && c->incoming.published == p) {
+			c->incoming.published = NULL;
+			p->asked--;
+		}
+	}
+}
+
 static void published_free(struct published *p)
 {
+	forget_clients(p);
+	loop_timer_cancel(&p->retry);
 	loop_timer_cancel(&p->resume);
 	loop_io_remove(&p->io);
 	close_fd(p->fd);
@@ -173,7 +331,17 @@ int publish_add(struct device *d, const struct publish_port *port, int fd)
 		close_fd(fd);
 		return r;
 	}
-	*p = (struct published){ .io = LOOP_IO_NULL, .resume = LOOP_TIMER_NULL, .device = d, .port = *port, .fd = fd };
+	*p = (struct published){
+		.io = LOOP_IO_NULL,
+		.resume = LOOP_TIMER_NULL,
+		.retry = LOOP_TIMER_NULL,
+		.device = d,
+		.port = *port,
+		.fd = fd,
+		.window = WINDOW_MAX,
+		.retry_after_ms = RETRY_FIRST_MS,
+	};
+	TAILQ_INIT(&p->waiting);
 	TAILQ_INSERT_TAIL(&d->publish->all, p, entry);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* accepted ones inherit it */
 	r = io_set_nonblock(fd, true);

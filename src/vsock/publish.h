@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct connection;
 struct device;
 
 /**
@@ -22,3 +23,5 @@ int publish_add(struct device *d, const struct publish_port *port, int fd);
 /* Clients that are connected stay. 0 or -ENOENT. */
 int publish_remove(struct device *d, const struct publish_port *port);
 void publish_clear(struct device *d);
+/* For connection.c: c leaves the queue of clients that wait for the guest. */
+void publish_forget_waiting(struct connection *c);

@@ -412,7 +412,7 @@ static const struct {
 
 void stream_option(struct connection *c, uint32_t option, uint32_t value)
 {
-	if (c->io.fd < 0 || c->kind != &stream_kind)
+	if (c->io.fd < 0 || c->kind->push != stream_push)
 		return;
 	if (option == TSI_OPTION_LINGER) {
 		/* Only 0 matters here: other values are about who waits in close(), and we never wait. */

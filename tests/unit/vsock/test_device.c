@@ -239,6 +239,60 @@ static void published_port_serves(void **state)
 	guest_stop(g);
 }
 
+/* The next two packets are a client's; its port. */
+static uint32_t expect_client(struct guest *g)
+{
+	struct tsi_message m;
+	uint32_t from;
+
+	guest_expect(g, OP(RW), TSI_PORT_CONTROL, GUEST_CONTROL);
+	memcpy(&m, g->data, sizeof(m));
+	assert_int_equal(le16toh(m.type), TSI_INCOMING);
+	from = le32toh(m.port);
+	guest_expect(g, OP(REQUEST), from, LISTENER);
+	return from;
+}
+
+/* T18: a full backlog makes clients wait, first come first; they are reset when nobody listens any more. */
+static void full_backlog_makes_clients_wait(void **state)
+{
+	struct tsi_message unlisten = { .type = htole16(TSI_UNLISTEN), .port = htole32(LISTENER) };
+	struct guest *g = &guest;
+	uint16_t port;
+	int listener = host_listen(&port), first, second;
+	uint32_t from, opened;
+
+	guest_start(g, true, NULL);
+	loop_use_fake_clock(g->loop, 1000);
+	guest_open_tsi(g);
+	publish(g, listener, port);
+	guest_listen(g, LISTENER, 80);
+	first = host_connect(port);
+	from = expect_client(g);
+	guest_stream(g, OP(RST), LISTENER, from, NULL, 0);
+	second = host_connect(port);
+	guest_expect_silence(g);
+	loop_fake_advance(g->loop, 10);
+	opened = expect_client(g);
+	guest_expect_silence(g); /* one at a time */
+	guest_accept(g, opened, LISTENER);
+	assert_int_equal(write(first, "1", 1), 1);
+	assert_int_equal(write(second, "2", 1), 1);
+	from = expect_client(g);
+	guest_expect(g, OP(RW), opened, LISTENER);
+	assert_int_equal(g->data[0], '1');
+	guest_stream(g, OP(RST), LISTENER, from, NULL, 0);
+	guest_message(g, &unlisten);
+	loop_fake_advance(g->loop, 1000);
+	host_expect_error(g, second, ECONNRESET);
+	assert_int_equal(g->device.table.n_used, 2);
+	close(first);
+	close(second);
+	publish_clear(&g->device);
+	close(listener);
+	guest_stop(g);
+}
+
 static int agent_socket(struct guest *g)
 {
 	struct sockaddr_un { sa_family_t family; } unnamed = { AF_UNIX };
@@ -318,6 +372,7 @@ int main(void)
 		cmocka_unit_test(host_half_closes),
 		cmocka_unit_test(resets_pass),
 		cmocka_unit_test(published_port_serves),
+		cmocka_unit_test(full_backlog_makes_clients_wait),
 		cmocka_unit_test(agent_is_reached_without_network),
 		cmocka_unit_test(agent_port_is_checked),
 	};
