@@ -35,13 +35,22 @@ void life_write_state(struct life *life, enum box_status status)
 		log_error("%s", why.text);
 }
 
+/* The sentence may be the guest's and ends on somebody's terminal: no control characters. */
+static void set_failure(struct life *life, int code, const char *text)
+{
+	fail(&life->failure, code, "%s", text);
+	for (char *c = life->failure.text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
 /* A start that comes to nothing; later calls do not change the sentence. */
 static void life_fail(struct life *life, int code, const char *text)
 {
 	if (life->phase == LIFE_DOWN)
 		return;
 	if (!life->failure.code)
-		fail(&life->failure, code, "%s", text);
+		set_failure(life, code, text);
 	life_enter(life, LIFE_DOWN);
 }
 
@@ -51,7 +60,7 @@ static void life_break(struct life *life, const char *text)
 	if (life->phase == LIFE_RUNNING) {
 		life->state.exit_code = life->killed ? 128 + SIGKILL : 255;
 		if (!life->killed)
-			fail(&life->failure, EXIT_FAILED, "%s", text);
+			set_failure(life, EXIT_FAILED, text);
 	}
 	if (life->phase != LIFE_DOWN)
 		life_enter(life, LIFE_DOWN);
@@ -112,6 +121,8 @@ static void on_agent_opened(struct agent_client *client)
 
 	if (life->phase == LIFE_BOOTING)
 		life_enter(life, LIFE_CONFIGURING);
+	else if (life->phase == LIFE_CLOSING)
+		agent_client_request(client, json_pack("{s:s}", "op", "shutdown"));
 }
 
 static void on_agent_frame(struct agent_client *client, enum frame_type type, const uint8_t *payload, size_t size)
@@ -349,11 +360,13 @@ static void on_close_limit(struct loop_timer *timer)
 
 static void enter_closing(struct life *life)
 {
-	/* Nobody will read the disk of a box that is removed. */
-	if (life->config.auto_remove || agent_client_request(&life->control, json_pack("{s:s}", "op", "shutdown")) < 0)
+	if (life->config.auto_remove) { /* nobody will read its disk */
 		life_enter(life, LIFE_DOWN);
-	else
-		loop_timer_set(life->loop, &life->deadline, CLOSE_LIMIT_MS, on_close_limit);
+		return;
+	}
+	loop_timer_set(life->loop, &life->deadline, CLOSE_LIMIT_MS, on_close_limit);
+	if (agent_client_request(&life->control, json_pack("{s:s}", "op", "shutdown")) < 0)
+		agent_client_open(&life->control, life->loop, life->agent_path, AGENT_PORT_CONTROL, &agent_handlers);
 }
 
 /* Nothing of the box runs on the host after this. */

@@ -51,8 +51,10 @@ static void vm_on_process_end(struct child *child, int status)
 		snprintf(text, sizeof(text), "%s was killed by signal %d", child->name, status - 128);
 	else if (status && *child->last)
 		snprintf(text, sizeof(text), "%s", child->last);
+	else if (status)
+		snprintf(text, sizeof(text), "%s ended with %d", child->name, status);
 	else
-		snprintf(text, sizeof(text), status ? "%s ended with %d" : "", child->name, status);
+		*text = '\0';
 	vm->event(vm, VM_ENDED, text);
 }
 

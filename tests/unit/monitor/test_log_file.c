@@ -134,7 +134,6 @@ static void test_rotation(void **state)
 	struct log_file log;
 	struct stat st;
 	char older[80];
-	_cleanup_json_ json_t *last = NULL;
 
 	assert_int_equal(log_file_open(&log, path, 1000, 3), 0);
 	for (int i = 0; i < 100; i++)
