@@ -39,8 +39,6 @@ static int start_attached(struct cli *cli, const struct start_options *o, const 
 
 	code = lifecycle_start(cli, name, &config, &attach, &attached, f);
 	if (code == 0)
-		code = attach_check_terminal(config.tty, attach.send_stdin && config.open_stdin, f);
-	if (code == 0)
 		code = attach_run(&cli->home, &config, &attach, take_fd(&attached), f);
 	close_fd(attached);
 	box_config_deinit(&config);

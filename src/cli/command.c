@@ -115,10 +115,14 @@ void command_print_overview(void)
 	printf("\na3s-box COMMAND --help says more about one.\n");
 }
 
+/* Sentences quote what users, registries and guests wrote: nothing of it may move the cursor or begin a line. */
 int cli_report(const struct failure *f)
 {
 	fflush(stdout);
-	fprintf(stderr, "a3s-box: %s\n", f->text);
+	fputs("a3s-box: ", stderr);
+	for (const char *p = f->text; *p; p++)
+		fputc((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
+	fputc('\n', stderr);
 	return f->code ? f->code : EXIT_FAILED;
 }
 

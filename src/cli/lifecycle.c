@@ -52,6 +52,8 @@ int lifecycle_start(struct cli *cli, const char *name, struct box_config *ret_co
 		return -1;
 	alive = box_status_is_alive(state.status);
 	box_state_deinit(&state);
+	if (attach && attach_check_terminal(ret_config->tty, attach->send_stdin && ret_config->open_stdin, f) < 0)
+		return -1;
 	if (!alive && launch_box(cli, ret_config, attach, ret_attached, f) < 0)
 		return fail_wrap(f, "%s", name);
 	if (alive && attach) {

@@ -123,6 +123,15 @@ static void print_quiet(const struct listing *listing, const json_t *rows)
 		puts(json_str(row, listing->quiet, ""));
 }
 
+/* A template is checked although there is no row that it could fail on. */
+static int check_template(const struct listing *listing, const char *template, struct failure *f)
+{
+	_cleanup_json_ json_t *titles = headings(listing);
+	_cleanup_fclose_ FILE *null = fopen("/dev/null", "we");
+
+	return titles && null ? template_render(template, titles, null, f) : fail(f, EXIT_FAILED, "out of memory");
+}
+
 int listing_print(const struct listing *listing, const json_t *rows, const char *format, bool quiet, struct failure *f)
 {
 	if (quiet && (!format || text_starts(format, "table"))) {
@@ -137,5 +146,7 @@ int listing_print(const struct listing *listing, const json_t *rows, const char 
 	}
 	if (text_starts(format, "table "))
 		return print_table(listing, format + strlen("table "), rows, f);
+	if (check_template(listing, format, f) < 0)
+		return -1;
 	return render_rows(format, rows, stdout, f);
 }

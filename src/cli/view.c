@@ -186,29 +186,67 @@ static bool is_published(const struct box_state *state, const char *exposed)
 	return false;
 }
 
-char *view_ports(const struct box_config *config, const struct box_state *state)
-{
-	_cleanup_free_ struct box_port *ports = sorted_bound(state, compare_by_address);
-	const char *separator = "";
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = ports ? open_memstream(&text, &size) : NULL;
+/* Consecutive ports of one address: `first` of them all, in the array that is sorted by address. */
+struct run {
+	const struct box_port *first;
+	unsigned length;
+};
 
-	if (!out)
-		return NULL;
-	for (size_t i = 0, length; box_status_is_alive(state->status) && i < state->n_bound; i += length) {
-		for (length = 1; i + length < state->n_bound && continues(&ports[i], &ports[i + length], (unsigned)length);)
+static int compare_runs(const void *a, const void *b)
+{
+	const struct run *x = a, *y = b;
+
+	return compare_bound(x->first, y->first);
+}
+
+/* Fold sorted ports into runs, in the order that people look for: by the box's port. Returns how many. */
+static size_t fold_ports(const struct box_port *ports, size_t n, struct run *ret)
+{
+	size_t runs = 0;
+
+	for (size_t i = 0; i < n; i += ret[runs - 1].length) {
+		unsigned length = 1;
+
+		while (i + length < n && continues(&ports[i], &ports[i + length], length))
 			length++;
+		ret[runs++] = (struct run){ &ports[i], length };
+	}
+	if (runs)
+		qsort(ret, runs, sizeof(*ret), compare_runs);
+	return runs;
+}
+
+static void print_ports(FILE *out, const struct box_config *config, const struct box_state *state, const struct run *runs, size_t n)
+{
+	const char *separator = "";
+
+	for (size_t i = 0; i < n; i++) {
 		fputs(separator, out);
-		print_run(out, &ports[i], (unsigned)length);
+		print_run(out, runs[i].first, runs[i].length);
 		separator = ", ";
 	}
-	for (char **e = config->exposed; box_status_is_alive(state->status) && e && *e; e++) {
+	for (char **e = config->exposed; e && *e; e++) {
 		if (is_published(state, *e))
 			continue;
 		fprintf(out, "%s%s", separator, *e);
 		separator = ", ";
 	}
+}
+
+char *view_ports(const struct box_config *config, const struct box_state *state)
+{
+	_cleanup_free_ struct box_port *ports = sorted_bound(state, compare_by_address);
+	_cleanup_free_ struct run *runs = calloc(state->n_bound + 1, sizeof(*runs));
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out;
+
+	if (!box_status_is_alive(state->status))
+		return strdup("");
+	out = ports && runs ? open_memstream(&text, &size) : NULL;
+	if (!out)
+		return NULL;
+	print_ports(out, config, state, runs, fold_ports(ports, state->n_bound, runs));
 	fclose(out);
 	return text;
 }
