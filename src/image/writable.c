@@ -19,14 +19,20 @@ static int make_sparse(const char *path, int64_t size)
 	return ftruncate(fd, size) < 0 ? -errno : 0;
 }
 
+static int run_mkfs(const char *program, const char *path, char **ret_output)
+{
+	const char *const argv[] = { program, "-q", "-F", "-m", "0", "-O", "^resize_inode,metadata_csum", "-E",
+				     "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0", path, NULL };
+
+	return proc_run(argv, ret_output);
+}
+
 /*
  * Lazy initialisation leaves inode tables and journal as holes, which read as zeros: that is all they need here. The guest would
  * otherwise fill them in the background (the init_itable thread): mount with noinit_itable.
  */
 int image_make_writable(const char *path, int64_t size, struct failure *f)
 {
-	const char *const argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^resize_inode,metadata_csum", "-E",
-				     "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0", path, NULL };
 	_cleanup_free_ char *output = NULL;
 	int r;
 
@@ -35,7 +41,9 @@ int image_make_writable(const char *path, int64_t size, struct failure *f)
 	r = make_sparse(path, size);
 	if (r < 0)
 		return fail_errno(f, EXIT_FAILED, r, "make %s", path);
-	r = proc_run(argv, &output);
+	r = run_mkfs("mkfs.ext4", path, &output);
+	if (r == -ENOENT)
+		r = run_mkfs("/usr/sbin/mkfs.ext4", path, &output); /* not in an ordinary user's PATH everywhere */
 	if (r == 0)
 		return 0;
 	(void)unlink(path);
