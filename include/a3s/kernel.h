@@ -15,7 +15,7 @@
 #pragma once
 
 #define KERNEL_PARAMETERS "console=ttyS0 quiet panic=-1 cryptomgr.notests"
-#define KERNEL_PARAMETERS_EMULATED "tsc=reliable mitigations=off"
+#define KERNEL_PARAMETERS_EMULATED "tsc=reliable hpet=disable no_timer_check mitigations=off"
 
 /* Of init (src/guest/init.c): say KERNEL_INIT_UP on the console and power off at once; print when each step was done. */
 #define KERNEL_INIT_POWEROFF "a3s.poweroff"
