@@ -340,9 +340,11 @@ bool tsi_link_has_data(struct tsi_link *link)
 	return vvs && READ_ONCE(vvs->rx_bytes);
 }
 
-static size_t link_window(struct virtio_vsock_sock *vvs)
+size_t tsi_link_window(struct tsi_link *link)
 {
-	return min(READ_ONCE(vvs->peer_buf_alloc), READ_ONCE(vvs->buf_alloc));
+	struct virtio_vsock_sock *vvs = vsock_sk(link->vsock->sk)->trans;
+
+	return vvs ? min(READ_ONCE(vvs->peer_buf_alloc), READ_ONCE(vvs->buf_alloc)) : 0;
 }
 
 size_t tsi_link_unsent(struct tsi_link *link)
@@ -360,22 +362,9 @@ size_t tsi_link_unsent(struct tsi_link *link)
 
 size_t tsi_link_writable(struct tsi_link *link)
 {
-	struct virtio_vsock_sock *vvs = vsock_sk(link->vsock->sk)->trans;
-	size_t window, unsent;
+	size_t window = tsi_link_window(link), unsent = tsi_link_unsent(link);
 
-	if (!vvs)
-		return 0;
-	window = link_window(vvs);
-	unsent = tsi_link_unsent(link);
 	return window > unsent ? window - unsent : 0;
-}
-
-bool tsi_link_has_room(struct tsi_link *link)
-{
-	struct virtio_vsock_sock *vvs = vsock_sk(link->vsock->sk)->trans;
-	size_t room = tsi_link_writable(link);
-
-	return room && room >= link_window(vvs) / 4;
 }
 
 int tsi_link_send(struct tsi_link *link, struct msghdr *msg, size_t len)
@@ -396,12 +385,4 @@ int tsi_link_send(struct tsi_link *link, struct msghdr *msg, size_t len)
 	if (n == -ENOMEM && fault_in_iov_iter_readable(&msg->msg_iter, 1))
 		return -EFAULT;
 	return n;
-}
-
-int tsi_link_receive(struct tsi_link *link, struct msghdr *msg, size_t len, int flags)
-{
-	int n = link->vsock->ops->recvmsg(link->vsock, msg, len, (flags & MSG_PEEK) | MSG_DONTWAIT);
-
-	/* Vsock's word for a buffer that is not there. */
-	return n == -ENOMEM ? -EFAULT : n;
 }

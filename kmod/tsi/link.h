@@ -112,12 +112,10 @@ size_t tsi_link_readable(struct tsi_link *link);
 size_t tsi_link_writable(struct tsi_link *link);
 /* Bytes that the peer has not taken yet. */
 size_t tsi_link_unsent(struct tsi_link *link);
-/* Whether there is so much room that a writer who waits should be woken. */
-bool tsi_link_has_room(struct tsi_link *link);
+/* What the peer is willing to hold, in bytes. */
+size_t tsi_link_window(struct tsi_link *link);
 /* As much as there is room for, never blocking. Bytes, -EAGAIN or another errno. Only what msg_iter says is sent. */
 int tsi_link_send(struct tsi_link *link, struct msghdr *msg, size_t len);
-/* Never blocking; call it when something is readable. */
-int tsi_link_receive(struct tsi_link *link, struct msghdr *msg, size_t len, int flags);
 
 static inline enum tsi_link_state tsi_link_state(const struct tsi_link *link)
 {

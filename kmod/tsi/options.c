@@ -106,8 +106,10 @@ int tsi_options_set(struct socket *sock, int level, int name, sockptr_t value, u
 	link = err ? NULL : tsi_socket_link(sk);
 	if (!link)
 		return err;
-	if (link->kind == &tsi_stream_kind && tsi_link_state(link) != TSI_LINK_CLOSED)
+	if (link->kind == &tsi_stream_kind && tsi_link_state(link) != TSI_LINK_CLOSED) {
+		tsi_stream_push(link, sk);
 		options_tell(sk, link, level, name);
+	}
 	tsi_link_put(link);
 	return 0;
 }

@@ -21,13 +21,30 @@
 #include "address.h"
 #include "control.h"
 #include "listen.h"
-#include "main.h"
+#include "input.h"
 #include "options.h"
+#include "output.h"
 #include "socket.h"
 
 /* How long a blocking connect waits for a host that is being replaced. */
 #define STREAM_HOST_TIMEOUT (2 * HZ)
 #define STREAM_HOST_TRIES 3
+
+struct stream {
+	struct tsi_link link;
+	struct tsi_input input;
+	struct tsi_output output;
+};
+
+static struct stream *stream_of(struct tsi_link *link)
+{
+	return container_of(link, struct stream, link);
+}
+
+static void stream_init(struct tsi_link *link)
+{
+	tsi_output_init(&stream_of(link)->output, link);
+}
 
 /* With link->lock. As tcp_reset(): what the program was in the middle of decides what it is told. */
 static int stream_reset_error(const struct tsi_link *link, const struct sock *vsk)
@@ -88,7 +105,7 @@ static void stream_on_space(struct tsi_link *link, struct sock *vsk)
 
 	/* Pairs with stream_wants_room. */
 	smp_mb();
-	if (sock && test_bit(SOCK_NOSPACE, &sock->flags) && tsi_link_has_room(link))
+	if (sock && test_bit(SOCK_NOSPACE, &sock->flags) && tsi_output_has_room(&stream_of(link)->output))
 		link->owner->sk_write_space(link->owner);
 }
 
@@ -121,13 +138,20 @@ static bool stream_should_reset(struct tsi_link *link)
 
 static void stream_retire(struct tsi_link *link)
 {
+	struct tsi_output *output = &stream_of(link)->output;
+
+	tsi_output_flush(output, link->owner, true);
 	if (tsi_link_state(link) == TSI_LINK_OPEN && stream_should_reset(link))
 		(void)tsi_control_option(link->port, TSI_OPTION_LINGER, 0);
+	refcount_inc(&link->references);
 	tsi_link_close(link);
+	tsi_output_stop(output);
+	tsi_link_put(link);
 }
 
 const struct tsi_link_kind tsi_stream_kind = {
-	.size = sizeof(struct tsi_link),
+	.size = sizeof(struct stream),
+	.init = stream_init,
 	.data = stream_on_data,
 	.space = stream_on_space,
 	.changed = stream_on_change,
@@ -144,6 +168,11 @@ static struct tsi_link *stream_link(const struct sock *sk)
 		return link;
 	tsi_link_put(link);
 	return NULL;
+}
+
+void tsi_stream_push(struct tsi_link *link, const struct sock *sk)
+{
+	tsi_output_flush(&stream_of(link)->output, sk, tcp_sk(sk)->nonagle & TCP_NAGLE_OFF);
 }
 
 int tsi_stream_tcp_state(const struct sock *sk)
@@ -389,12 +418,14 @@ int tsi_stream_getname(struct socket *sock, struct sockaddr *name, int peer)
 /* Pairs with stream_on_space: either it sees the bit, or we see the room. */
 static bool stream_wants_room(struct sock *sk, struct tsi_link *link)
 {
-	if (tsi_link_has_room(link))
+	const struct tsi_output *output = &stream_of(link)->output;
+
+	if (tsi_output_has_room(output))
 		return false;
 	set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, sk);
 	smp_mb__after_atomic();
-	return !tsi_link_has_room(link);
+	return !tsi_output_has_room(output);
 }
 
 static bool stream_is_readable(struct sock *sk, struct tsi_link *link)
@@ -438,10 +469,12 @@ __poll_t tsi_stream_poll(struct file *file, struct socket *sock, poll_table *wai
 	link = tsi_socket_link(sk);
 	if (!link)
 		return tsi_socket_base(sk)->poll(file, sock, NULL);
-	if (link->kind == &tsi_stream_kind)
+	if (link->kind == &tsi_stream_kind) {
+		tsi_output_flush(&stream_of(link)->output, sk, false);
 		mask = stream_poll_mask(sk, link);
-	else
+	} else {
 		mask = tsi_socket_base(sk)->poll(file, sock, NULL) | tsi_listen_poll(link);
+	}
 	tsi_link_put(link);
 	return mask;
 }
@@ -459,9 +492,11 @@ int tsi_stream_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 		answer = tsi_link_readable(link);
 		break;
 	case SIOCOUTQ:
-		answer = tsi_link_unsent(link);
+		answer = tsi_link_unsent(link) + tsi_output_held(&stream_of(link)->output);
 		break;
 	case SIOCOUTQNSD:
+		answer = tsi_output_held(&stream_of(link)->output);
+		break;
 	case SIOCATMARK:
 		answer = 0;
 		break;
@@ -491,6 +526,7 @@ static int stream_shutdown_link(struct socket *sock, struct tsi_link *link, int 
 	end_sending = how & ~sk->sk_shutdown & SEND_SHUTDOWN;
 	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | how);
 	spin_unlock_bh(&link->lock);
+	tsi_output_flush(&stream_of(link)->output, sk, true);
 	if (end_sending)
 		kernel_sock_shutdown(link->vsock, SHUT_WR);
 	sk->sk_state_change(sk);
@@ -541,7 +577,7 @@ static int stream_send_some(struct sock *sk, struct tsi_link *link, struct msghd
 		return -EAGAIN;
 	if (tsi_link_state(link) == TSI_LINK_CLOSED)
 		return -EPIPE;
-	n = tsi_link_send(link, msg, msg_data_left(msg));
+	n = tsi_output_send(&stream_of(link)->output, msg, sk);
 	/* Vsock's words for a connection that ended meanwhile; whoever ended it has said why in sk_err. */
 	return n == -ENOTCONN || n == -ECONNRESET ? -EPIPE : n;
 }
@@ -619,16 +655,13 @@ static bool stream_can_receive(struct sock *sk, struct tsi_link *link)
 /* Bytes, 0 for the end of file, or -errno; -EAGAIN when the program might wait. */
 static int stream_receive_some(struct sock *sk, struct tsi_link *link, struct msghdr *msg, size_t len, int flags)
 {
-	int n;
+	int n = tsi_link_has_data(link) ? tsi_input_receive(&stream_of(link)->input, link, msg, len, flags) : 0;
 
-	if (tsi_link_has_data(link)) {
-		n = tsi_link_receive(link, msg, len, flags);
-		/* 0: somebody else was faster; or vsock's sock was reset, and what was queued is out of reach. */
-		if (n > 0 || (n < 0 && n != -ENOTCONN && n != -ECONNRESET))
-			return n;
-		if (!n && tsi_link_state(link) != TSI_LINK_CLOSED)
-			return -EAGAIN;
-	}
+	if (n)
+		return n;
+	/* The last bytes come before the end: they were there when it was seen, or somebody else has them. */
+	if (tsi_link_has_data(link))
+		return -EAGAIN;
 	if (READ_ONCE(sk->sk_err))
 		return sock_error(sk);
 	if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || tsi_link_state(link) == TSI_LINK_CLOSED)
@@ -676,6 +709,7 @@ int tsi_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int 
 		goto out;
 	}
 	tsi_options_check_keepalive(link, sk);
+	tsi_output_flush(&stream_of(link)->output, sk, false);
 	buffer = msg->msg_iter;
 	/* TCP's meaning of MSG_TRUNC: throw away. */
 	if (flags & MSG_TRUNC)

@@ -29,7 +29,7 @@ for name in vsock vmw_vsock_virtio_transport_common vsock_loopback; do
 	cp "$(find_one "$name.ko")" "$work/root/modules/"
 done
 cp "$module" "$work/root/modules/"
-gcc -static -pthread -O1 -g -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare \
+gcc -static -pthread -O1 -g -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare \
 	-I "$here/../../../kmod/tsi" -o "$work/root/init" "$here"/*.c
 (cd "$work/root" && mknod dev/console c 5 1 && find . | cpio -o -H newc --quiet) >"$work/initramfs"
 

@@ -469,6 +469,77 @@ static void send_ways(void)
 	test_expect(host.fd, "spliced", 7);
 }
 
+static void *small_send(void *arg)
+{
+	struct bulk *bulk = arg;
+	uint8_t *data = malloc(bulk->len);
+	unsigned seed = 7;
+	size_t sent = 0;
+
+	fill(data, bulk->len, 1);
+	while (sent < bulk->len) {
+		size_t len;
+		ssize_t n;
+
+		seed = seed * 1103515245 + 12345;
+		len = seed >> 16 & (seed & 1 ? 0x3f : 0x1fff);
+		if (len > bulk->len - sent)
+			len = bulk->len - sent;
+		if (!(seed % 1000))
+			set_option(bulk->fd, SOL_TCP, seed & 4096 ? TCP_CORK : TCP_NODELAY, !!(seed & 8192));
+		n = send(bulk->fd, data + sent, len, seed % 7 ? 0 : MSG_MORE);
+		CHECK(n >= 0);
+		sent += n;
+	}
+	CHECK_EQ(shutdown(bulk->fd, SHUT_WR), 0);
+	free(data);
+	return NULL;
+}
+
+/* Writes of all sizes, held back and not, arrive whole and in order. */
+static void small_writes(void)
+{
+	struct bulk bulk = { .fd = test_connect(OUTSIDE, HOST_ECHO), .len = 4 << 20 };
+	uint8_t *data = malloc(bulk.len), *expected = malloc(bulk.len);
+	pthread_t thread;
+
+	fill(expected, bulk.len, 1);
+	CHECK_EQ(pthread_create(&thread, NULL, small_send, &bulk), 0);
+	CHECK_EQ(recv(bulk.fd, data, bulk.len, MSG_WAITALL), bulk.len);
+	CHECK(!memcmp(data, expected, bulk.len));
+	test_expect_eof(bulk.fd);
+	pthread_join(thread, NULL);
+}
+
+static void held_back(void)
+{
+	int fd = test_connect(OUTSIDE, 1000), n;
+	struct host_stream host = host_take();
+	char buffer[16];
+	long start;
+
+	CHECK_EQ(send(fd, "one", 3, MSG_MORE), 3);
+	CHECK_EQ(ioctl(fd, SIOCOUTQNSD, &n), 0);
+	CHECK_EQ(n, 3);
+	test_send(fd, "two", 3);
+	CHECK_EQ(recv(host.fd, buffer, sizeof(buffer), 0), 6);
+	set_option(fd, SOL_TCP, TCP_CORK, 1);
+	test_send(fd, "corked", 6);
+	CHECK_EQ(ioctl(fd, SIOCOUTQNSD, &n), 0);
+	CHECK_EQ(n, 6);
+	set_option(fd, SOL_TCP, TCP_CORK, 0);
+	test_expect(host.fd, "corked", 6);
+	/* Nothing is held for long, and nothing is lost by a close. */
+	start = test_now_ms();
+	CHECK_EQ(send(fd, "late", 4, MSG_MORE), 4);
+	test_expect(host.fd, "late", 4);
+	CHECK(test_now_ms() - start >= 100);
+	CHECK_EQ(send(fd, "last", 4, MSG_MORE), 4);
+	close(fd);
+	test_expect(host.fd, "last", 4);
+	test_expect_eof(host.fd);
+}
+
 static void host_lost(void)
 {
 	int fd = test_connect(OUTSIDE, 1000), other;
@@ -517,6 +588,8 @@ const struct test tests_stream[] = {
 	{ "T09 options", options },
 	{ "T09 SO_RCVTIMEO and SO_SNDTIMEO from before the connect, EINTR", times_out },
 	{ "T09 MPTCP is TCP", multipath_is_tcp },
+	{ "T02 small writes, held back and not", small_writes },
+	{ "T09 MSG_MORE and TCP_CORK hold back", held_back },
 	{ "T10 flags of recv, FIONREAD", receive_flags },
 	{ "T10 MSG_WAITALL beyond the buffer", receive_all },
 	{ "T10 writev, sendto, sendfile, splice", send_ways },

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Held bytes are sent by whichever comes first: the buffer is full; a write that does not fit; the program reads, polls,
+ * shuts down or closes; an option that uncorks; the timer. So a program that writes twice and reads waits for nothing.
+ *
+ * Bytes are held only while there is credit for them, and credit is not given to anyone else meanwhile, so sending them
+ * never waits and close can always get rid of them.
+ */
+#include "output.h"
+
+#include <linux/slab.h>
+#include <linux/virtio_vsock.h>
+#include <net/tcp.h>
+
+#include "main.h"
+
+#define OUTPUT_MAX 32768u
+/* A write of more than this is worth a packet of its own. */
+#define OUTPUT_SMALL 4096u
+#define OUTPUT_DELAY_NS (200 * NSEC_PER_USEC)
+#define OUTPUT_CORK_NS (200 * NSEC_PER_MSEC) /* as TCP's */
+
+static enum hrtimer_restart output_timer(struct hrtimer *timer)
+{
+	struct tsi_output *output = container_of(timer, struct tsi_output, timer);
+
+	queue_work(tsi_workqueue, &output->work);
+	return HRTIMER_NORESTART;
+}
+
+/* With sending. What cannot be sent belongs to a connection that has ended. */
+static void output_send_held(struct tsi_output *output)
+{
+	struct kvec part = { .iov_base = output->data, .iov_len = output->held };
+	struct msghdr msg = {};
+
+	if (!output->held)
+		return;
+	iov_iter_kvec(&msg.msg_iter, WRITE, &part, 1, part.iov_len);
+	while (msg_data_left(&msg))
+		if (tsi_link_send(output->link, &msg, msg_data_left(&msg)) <= 0)
+			break;
+	WRITE_ONCE(output->held, 0);
+	kfree(output->data);
+	output->data = NULL;
+}
+
+static void output_work(struct work_struct *work)
+{
+	struct tsi_output *output = container_of(work, struct tsi_output, work);
+
+	mutex_lock(&output->sending);
+	output_send_held(output);
+	mutex_unlock(&output->sending);
+}
+
+void tsi_output_init(struct tsi_output *output, struct tsi_link *link)
+{
+	output->link = link;
+	mutex_init(&output->sending);
+	hrtimer_init(&output->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	output->timer.function = output_timer;
+	INIT_WORK(&output->work, output_work);
+}
+
+void tsi_output_stop(struct tsi_output *output)
+{
+	/* A writer that was not done when the link closed; those to come find it closed. */
+	mutex_lock(&output->sending);
+	mutex_unlock(&output->sending);
+	hrtimer_cancel(&output->timer);
+	cancel_work_sync(&output->work);
+	kfree(output->data);
+	output->data = NULL;
+	WRITE_ONCE(output->held, 0);
+}
+
+/*
+ * Whether packets of this socket are still in the guest's hands. Each holds a reference to vsock's sock until the device
+ * has taken it; beside them there are the socket itself, vsock's tables, and what has been received. Being off by one now
+ * and then makes a packet smaller or a little later, no more.
+ */
+static bool output_is_busy(struct tsi_link *link)
+{
+	struct vsock_sock *vsk = vsock_sk(link->vsock->sk);
+	struct virtio_vsock_sock *vvs = vsk->trans;
+	int others = 1 + !list_empty(&vsk->bound_table) + !list_empty(&vsk->connected_table);
+
+	return vvs && refcount_read(&vsk->sk.sk_refcnt) > others + (int)skb_queue_len_lockless(&vvs->rx_queue);
+}
+
+static bool output_is_corked(const struct sock *sk)
+{
+	return tcp_sk(sk)->nonagle & TCP_NAGLE_CORK;
+}
+
+/* With sending. */
+static bool output_may_hold(struct tsi_output *output, const struct sock *sk, size_t len, bool more)
+{
+	if (len > OUTPUT_SMALL && !more)
+		return false;
+	if (output->held + len > OUTPUT_MAX || output->held + len > tsi_link_writable(output->link))
+		return false;
+	if (more)
+		return true;
+	return !(tcp_sk(sk)->nonagle & TCP_NAGLE_OFF) && output_is_busy(output->link);
+}
+
+/* With sending. Bytes, or -errno. */
+static int output_append(struct tsi_output *output, struct msghdr *msg, size_t len)
+{
+	if (!output->data)
+		output->data = kmalloc(OUTPUT_MAX, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
+	if (!output->data)
+		return -ENOMEM;
+	if (!copy_from_iter_full(output->data + output->held, len, &msg->msg_iter))
+		return -EFAULT;
+	WRITE_ONCE(output->held, output->held + len);
+	return len;
+}
+
+/* With sending. */
+static void output_arm(struct tsi_output *output, bool more)
+{
+	if (hrtimer_active(&output->timer) && (more || !output->corked))
+		return;
+	output->corked = more;
+	hrtimer_start(&output->timer, ns_to_ktime(more ? OUTPUT_CORK_NS : OUTPUT_DELAY_NS), HRTIMER_MODE_REL);
+}
+
+/* With sending. */
+static int output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk)
+{
+	bool more = msg->msg_flags & (MSG_MORE | MSG_SENDPAGE_NOTLAST) || output_is_corked(sk);
+	size_t len = msg_data_left(msg);
+	bool hold;
+	int n;
+
+	if (tsi_link_state(output->link) != TSI_LINK_OPEN)
+		return -EPIPE;
+	if (output->held + len > min_t(size_t, OUTPUT_MAX, tsi_link_writable(output->link)))
+		output_send_held(output);
+	hold = output_may_hold(output, sk, len, more);
+	if (!hold && !output->held)
+		return tsi_link_send(output->link, msg, len);
+	n = output_append(output, msg, len);
+	if (n == -ENOMEM)
+		return tsi_link_send(output->link, msg, len);
+	/* The last part goes with what was held for it. */
+	if (hold && output->held < OUTPUT_MAX)
+		output_arm(output, more);
+	else
+		output_send_held(output);
+	return n;
+}
+
+int tsi_output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk)
+{
+	int n;
+
+	mutex_lock(&output->sending);
+	n = output_send(output, msg, sk);
+	mutex_unlock(&output->sending);
+	return n;
+}
+
+void tsi_output_flush(struct tsi_output *output, const struct sock *sk, bool all)
+{
+	if (!tsi_output_held(output) || (!all && output_is_corked(sk)))
+		return;
+	mutex_lock(&output->sending);
+	output_send_held(output);
+	mutex_unlock(&output->sending);
+}
+
+size_t tsi_output_room(const struct tsi_output *output)
+{
+	size_t room = tsi_link_writable(output->link), held = tsi_output_held(output);
+
+	return room > held ? room - held : 0;
+}
+
+bool tsi_output_has_room(const struct tsi_output *output)
+{
+	size_t room = tsi_output_room(output);
+
+	return room && room >= tsi_link_window(output->link) / 4;
+}
