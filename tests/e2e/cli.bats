@@ -8,6 +8,10 @@ setup_file() {
 	file_begin
 }
 
+teardown() {
+	clean_boxes
+}
+
 teardown_file() {
 	file_end
 }
@@ -151,7 +155,7 @@ no_box() {
 	for i in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
 		[ "$(printf '%s\n' "${ids[@]}" | grep -c "^$i")" -ge 2 ] && prefix=$i
 	done
-	try 1 a3s-box inspect "$prefix"
+	try 1 a3s-box port "$prefix"
 	like "$err" "$prefix"
 	like "$err" "[Aa]mbiguous|more than one|several"
 	try 0 a3s-box rm "${ids[@]:0:1}"

@@ -10,6 +10,10 @@ setup_file() {
 	PORT=$(free_port)
 }
 
+teardown() {
+	clean_boxes
+}
+
 teardown_file() {
 	file_end
 }

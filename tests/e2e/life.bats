@@ -9,6 +9,10 @@ setup_file() {
 	a3s-box run -d --name main probe signals 3 15 >/dev/null 3>&-
 }
 
+teardown() {
+	clean_boxes main
+}
+
 teardown_file() {
 	file_end
 }

@@ -17,6 +17,10 @@ teardown_file() {
 	file_end
 }
 
+teardown() {
+	clean_boxes alone
+}
+
 # bats test_tags=user
 @test "S06: only lo, and no socket of any kind gets out" {
 	try 0 a3s-box exec alone ls /sys/class/net

@@ -30,6 +30,7 @@ stop_servers() {
 }
 
 teardown() {
+	clean_boxes server
 	stop_servers
 }
 

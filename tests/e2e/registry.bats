@@ -9,6 +9,10 @@ setup_file() {
 	cp -a "$A3S_SEED"/*.json "$A3S_HOME/" 2>/dev/null || true
 }
 
+teardown() {
+	clean_boxes
+}
+
 teardown_file() {
 	file_end
 }

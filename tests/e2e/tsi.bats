@@ -19,6 +19,10 @@ teardown_file() {
 	file_end
 }
 
+teardown() {
+	clean_boxes tsi
+}
+
 # A case of tests/guest-programs/net.py, in the box.
 boxed() {
 	timeout -k 5 "${LIMIT:-$A3S_LIMIT}" a3s-box exec tsi python3 /probe/net.py "$@"

@@ -27,11 +27,19 @@ seed() {
 	cp -a "$A3S_SEED"/*.json "$1/" 2>/dev/null || true
 }
 
+# Remove all boxes but those of these names, so that one test's failure is not the next one's.
+clean_boxes() {
+	local id keep=" $* "
+	for id in "$A3S_HOME"/boxes/*/; do
+		id=$(basename "$id")
+		[[ $keep != *" $(jq -r .name "$A3S_HOME/boxes/$id/config.json" 2>/dev/null) "* ]] || continue
+		[ "$id" = '*' ] || timeout "$A3S_LIMIT" a3s-box rm -f "$id" >/dev/null 2>&1 || true
+	done
+}
+
 file_end() {
-	local bad=0 boxes
-	boxes=$(timeout "$A3S_LIMIT" a3s-box ps -aq --no-trunc 2>/dev/null)
-	# shellcheck disable=SC2086 # ids
-	[ -z "$boxes" ] || timeout "$A3S_LIMIT" a3s-box rm -f $boxes >/dev/null 2>&1
+	local bad=0
+	clean_boxes
 	wait_for 10 no_leftovers || bad=1
 	if [ "$bad" = 1 ]; then
 		echo "# left behind by ${BATS_TEST_FILENAME##*/}:" >&3
@@ -49,7 +57,7 @@ leftover_pids() {
 	for dir in /proc/[0-9]*; do
 		pid=${dir#/proc/}
 		[ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ] && continue
-		case $(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null) in
+		case $({ tr '\0' ' ' <"$dir/cmdline"; } 2>/dev/null) in
 		a3s-box* | */a3s-box* | qemu-system* | */qemu-system* | passt* | skopeo* | *tar2sqfs*) ;;
 		*) continue ;;
 		esac
