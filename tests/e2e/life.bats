@@ -75,7 +75,7 @@ no_zombies() {
 }
 
 @test "C03: exec -t is a terminal, -i without it is a pipe" {
-	try 6 "$A3S_TESTS/lib/pty.py" 20x70 'expect:20 70' end -- a3s-box exec -it main sh -c 'stty size; exit 6'
+	try 6 "$A3S_TESTS/lib/terminal.py" 20x70 'expect:20 70' end -- a3s-box exec -it main sh -c 'stty size; exit 6'
 	same "$(echo piped | a3s-box exec -i main sh -c 'cat; tty' 3>&-)" $'piped\nnot a tty'
 }
 
@@ -180,7 +180,7 @@ no_zombies() {
 
 @test "ps, inspect, wait, restart: docker's columns and forms" {
 	try 0 a3s-box ps
-	like "$out" "^CONTAINER ID +IMAGE +COMMAND +CREATED +STATUS +PORTS +NAMES"
+	like "$out" "^(CONTAINER|BOX) ID +IMAGE +COMMAND +CREATED +STATUS +PORTS +NAMES"
 	like "$out" "probe +\"signals 3 15\" .* Up .* main"
 	try 0 a3s-box ps -q --no-trunc
 	like "$out" '^[0-9a-f]{64}$'

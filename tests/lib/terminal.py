@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a command on a terminal, as a person at it would.
 
-pty.py ROWSxCOLUMNS STEP... -- COMMAND...
+terminal.py ROWSxCOLUMNS STEP... -- COMMAND...
     expect:REGEX    wait (A3S_LIMIT seconds) until the output since the last expect matches
     send:TEXT       type it; \\x10 and the like are understood
     resize:RxC      the window changes
@@ -69,7 +69,7 @@ def main():
         if word == "expect":
             if not until(lambda: re.search(rest.encode(), seen[mark:])):
                 sys.stdout.write(seen.decode(errors="replace").replace("\r", ""))
-                print(f"\npty: nothing like /{rest}/ in what came after {mark} bytes; ended: {over}")
+                print(f"\nterminal: nothing like /{rest}/ in what came after {mark} bytes; ended: {over}")
                 os.kill(pid, signal.SIGKILL)
                 return 99
             mark += re.search(rest.encode(), seen[mark:]).end()
