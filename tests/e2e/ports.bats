@@ -20,6 +20,7 @@ teardown_file() {
 
 # serve NAME MODE ADDRESS PORT: a server in the box, until stop_servers; its output is in $A3S_T/NAME
 serve() {
+	rm -f "$A3S_T/$1"
 	a3s-box exec server python3 /probe/net.py serve "$2" "$3" "$4" >"$A3S_T/$1" 2>&1 </dev/null 3>&- &
 	wait_for "$A3S_LIMIT" grep -q listening "$A3S_T/$1" || { cat "$A3S_T/$1"; return 1; }
 }
@@ -147,7 +148,8 @@ print(s.recv(1))"
 	try 125 in_product a3s-box run -d --name late -p 7000:80 busybox true
 	complains "7000.*server"
 	try 1 a3s-box inspect late
-	in_product socat TCP-LISTEN:7100,fork OPEN:/dev/null 3>&- &
+	# shellcheck disable=SC2086 # a command line, whose last program has the pid
+	$BED_ENTER_PRODUCT socat TCP-LISTEN:7100,fork OPEN:/dev/null 3>&- &
 	local holder=$!
 	wait_for 10 in_product sh -c 'ss -Htln | grep -q :7100'
 	try 125 in_product a3s-box run -d --name late -p 7100:80 busybox true
@@ -156,6 +158,7 @@ print(s.recv(1))"
 	same "$out" server
 	kill "$holder"
 	wait "$holder" || true
+	wait_for 10 port_free 7100 in_product
 	try 0 in_product a3s-box run --rm -p 7100:80 busybox true
 	try 125 in_product a3s-box run --rm -p 7100:80 -p 7100:81 busybox true
 	complains 7100
