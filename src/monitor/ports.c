@@ -128,18 +128,29 @@ static int reserve_range(struct ports *ports, const struct box_port *wanted, uin
 	return r;
 }
 
-/* The number that this port had when the box last ran; 0: none. */
-static uint16_t port_kept(const struct box_state *previous, const struct box_port *wanted)
+static bool is_bound_for(const struct box_port *bound, const struct box_port *wanted)
 {
-	for (size_t i = 0; i < previous->n_bound; i++) {
-		const struct box_port *b = &previous->bound[i];
-		bool wildcard = strcmp(b->host_address, "0.0.0.0") == 0 || strcmp(b->host_address, "::") == 0;
+	bool wildcard = strcmp(bound->host_address, "0.0.0.0") == 0 || strcmp(bound->host_address, "::") == 0;
 
-		if (b->guest_port == wanted->guest_port && b->protocol == wanted->protocol &&
-		    (*wanted->host_address ? strcmp(b->host_address, wanted->host_address) == 0 : wildcard))
-			return b->host_port;
-	}
-	return 0;
+	return bound->guest_port == wanted->guest_port && bound->protocol == wanted->protocol &&
+	       (*wanted->host_address ? strcmp(bound->host_address, wanted->host_address) == 0 : wildcard);
+}
+
+/*
+ * The number that this port had when the box last ran; 0: none. What was bound stands in the order of what is wanted, with
+ * one or two sockets for each: *at walks along.
+ */
+static uint16_t port_kept(const struct box_state *previous, const struct box_port *wanted, size_t *at)
+{
+	const struct box_port *b = previous->bound;
+	uint16_t number;
+
+	if (*at >= previous->n_bound || !is_bound_for(&b[*at], wanted))
+		return 0;
+	number = b[(*at)++].host_port;
+	if (!*wanted->host_address && *at < previous->n_bound && is_bound_for(&b[*at], wanted) && b[*at].host_port == number)
+		(*at)++;
+	return number;
 }
 
 static void port_name(const struct box_port *port, char *ret, size_t size)
@@ -178,10 +189,12 @@ static int port_failure(const struct home *home, const struct box_config *config
 int ports_reserve(const struct home *home, const struct box_config *config, const struct box_state *previous, struct ports *ret,
 		  struct failure *f)
 {
+	size_t at = 0;
+
 	*ret = (struct ports)PORTS_NULL;
 	for (size_t i = 0; i < config->n_ports; i++) {
 		const struct box_port *wanted = &config->ports[i];
-		uint16_t kept = port_kept(previous, wanted);
+		uint16_t kept = port_kept(previous, wanted, &at);
 		int r;
 
 		if (!wanted->host_port)

@@ -91,6 +91,32 @@ static void test_kept(void **state)
 	free(previous.bound);
 }
 
+/* Two numbers for one port of the box: each is kept for its own. */
+static void test_kept_in_order(void **state)
+{
+	struct box_port wanted[3] = { { .guest_port = 80 }, { .guest_port = 80 }, { .guest_port = 80, .host_address = "127.0.0.1" } };
+	struct box_state previous = BOX_STATE_NULL;
+	struct failure f = { 0 };
+	struct ports ports;
+	uint16_t numbers[8];
+	size_t n;
+
+	assert_int_equal(reserve(wanted, 3, NULL, &ports, &f), 0);
+	n = ports.n;
+	for (size_t i = 0; i < n; i++)
+		numbers[i] = ports.sockets[i].port.host_port;
+	wanted[0].host_port = numbers[0];
+	previous.bound = ports_bound(&ports);
+	previous.n_bound = n;
+	ports_release(&ports);
+	assert_int_equal(reserve(wanted, 3, &previous, &ports, &f), 0);
+	assert_int_equal(ports.n, n);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(ports.sockets[i].port.host_port, numbers[i]);
+	ports_release(&ports);
+	free(previous.bound);
+}
+
 static void test_taken(void **state)
 {
 	struct box_port wanted[2] = { { .guest_port = 80, .host_address = "127.0.0.1" }, { .guest_port = 81 } };
@@ -177,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ephemeral), cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_kept_in_order),
 		cmocka_unit_test(test_taken),	  cmocka_unit_test(test_range),
 		cmocka_unit_test(test_no_such_address), cmocka_unit_test(test_time_wait),
 	};
