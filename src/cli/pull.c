@@ -9,6 +9,8 @@
 #include "base/own.h"
 #include "base/text.h"
 
+#define REDRAW_NS 100000000
+
 int pull_parse_policy(const char *word, enum pull_policy *ret, struct failure *f)
 {
 	static const char *const words[] = { [PULL_MISSING] = "missing", [PULL_ALWAYS] = "always", [PULL_NEVER] = "never" };
@@ -28,7 +30,11 @@ static void show_progress(void *context, const char *what, int64_t done, int64_t
 	struct pull_progress *p = container_of((struct image_progress *)context, struct pull_progress, progress);
 	struct winsize size = { .ws_col = 80 };
 	char line[512], have[16], all[16];
+	int64_t now = text_now_ns();
 
+	if (p->shown && now - p->shown_ns < REDRAW_NS && done != total)
+		return;
+	p->shown_ns = now;
 	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
 	if (size.ws_col < 20 || size.ws_col > 500)
 		size.ws_col = 80;

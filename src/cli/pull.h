@@ -16,6 +16,7 @@ int pull_ensure(struct cli *cli, const char *reference, enum pull_policy policy,
 struct pull_progress {
 	struct image_progress progress;
 	bool shown;
+	int64_t shown_ns; /* when: a terminal is rewritten a few times a second at most */
 };
 void pull_progress_init(struct pull_progress *p, bool quiet);
 void pull_progress_done(struct pull_progress *p);
