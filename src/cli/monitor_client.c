@@ -3,8 +3,12 @@
 
 #include <a3s/agent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/frame.h"
@@ -13,6 +17,8 @@
 #include "base/own.h"
 #include "base/text.h"
 #include "monitor/control.h"
+
+#define KILL_LIMIT_S 15 /* a monitor takes its box down at once: one that takes longer hangs */
 
 static int connect_socket(const struct home *home, const char *id, const char *file, struct failure *f)
 {
@@ -71,25 +77,48 @@ int monitor_ask(const struct home *home, const char *id, json_t *request, json_t
 	return monitor_request(fd, request, ret_reply, f);
 }
 
-/* A request that ends with the box's end. Losing it to an end that came from elsewhere is what was asked for. */
-static int ask_to_end(const struct home *home, const char *id, json_t *request, struct failure *f)
+/*
+ * Last resort against a monitor that does not answer: everything of the box goes with it. The pid is that of the lock's holder
+ * as long as the lock is held, and the pidfd keeps meaning that process.
+ */
+static int kill_monitor(const struct home *home, const char *id, struct failure *f)
 {
-	int r = monitor_ask(home, id, request, NULL, f);
+	_cleanup_close_ int pidfd = -1;
+	struct box_state state;
 
-	if (r < 0 && box_is_held(home, id))
+	if (box_read_state(home, id, &state, f) < 0)
 		return -1;
-	r = box_wait_released(home, id);
-	return r < 0 ? fail_errno(f, EXIT_USAGE, r, "waiting for box %.12s", id) : 0;
+	pidfd = state.monitor_pid > 1 ? (int)syscall(SYS_pidfd_open, state.monitor_pid, 0) : -1;
+	box_state_deinit(&state);
+	if (!box_is_held(home, id))
+		return 0;
+	if (pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0)
+		return fail(f, EXIT_FAILED, "the monitor of box %.12s does not answer, and cannot be killed", id);
+	return box_wait_released(home, id);
 }
 
 int monitor_kill(const struct home *home, const char *id, struct failure *f)
 {
-	return ask_to_end(home, id, json_pack("{s:s}", "op", "kill"), f);
+	struct timeval limit = { .tv_sec = KILL_LIMIT_S };
+	_cleanup_close_ int fd = monitor_connect(home, id, f);
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	/* However the answer was lost, what counts is that the box is down. */
+	if ((fd < 0 || monitor_request(fd, json_pack("{s:s}", "op", "kill"), NULL, f) < 0) && box_is_held(home, id))
+		return kill_monitor(home, id, f);
+	return box_wait_released(home, id) < 0 ? fail(f, EXIT_USAGE, "waiting for box %.12s failed", id) : 0;
 }
 
 int monitor_stop(const struct home *home, const char *id, int signal, int timeout, struct failure *f)
 {
-	return ask_to_end(home, id, json_pack("{s:s, s:i, s:i}", "op", "stop", "signal", signal, "timeout", timeout), f);
+	json_t *request = json_pack("{s:s, s:i, s:i}", "op", "stop", "signal", signal, "timeout", timeout);
+	int r = monitor_ask(home, id, request, NULL, f);
+
+	/* An answer that was lost to an end that came from elsewhere: the box is down, as was asked for. */
+	if (r < 0 && box_is_held(home, id))
+		return -1;
+	return box_wait_released(home, id) < 0 ? fail(f, EXIT_USAGE, "waiting for box %.12s failed", id) : 0;
 }
 
 /* "CONNECT <port>\n" -> "OK <n>\n", byte by byte: what follows belongs to the service. */
