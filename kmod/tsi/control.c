@@ -5,6 +5,7 @@
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
 
+#include "input.h"
 #include "listen.h"
 #include "main.h"
 
@@ -19,6 +20,7 @@
  */
 struct control_link {
 	struct tsi_link link;
+	struct tsi_input input;
 	size_t have;
 	struct tsi_message partial;
 };
@@ -62,16 +64,11 @@ static void control_on_data(struct tsi_link *link, struct sock *vsk)
 	struct control_link *self = container_of(link, struct control_link, link);
 	struct vsock_sock *vsock = vsock_sk(vsk);
 
-	while (vsock->transport->stream_has_data(vsock) > 0) {
-		struct kvec part = {
-			.iov_base = (u8 *)&self->partial + self->have,
-			.iov_len = sizeof(self->partial) - self->have };
-		struct msghdr msg = {};
-		ssize_t n;
+	for (;;) {
+		size_t n = tsi_input_read_locked(&self->input, vsock, (u8 *)&self->partial + self->have,
+						 sizeof(self->partial) - self->have);
 
-		iov_iter_kvec(&msg.msg_iter, READ, &part, 1, part.iov_len);
-		n = vsock->transport->stream_dequeue(vsock, &msg, part.iov_len, 0);
-		if (n <= 0)
+		if (!n)
 			return;
 		self->have += n;
 		if (self->have < sizeof(self->partial))

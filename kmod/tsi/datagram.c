@@ -27,6 +27,7 @@
 
 #include "address.h"
 #include "control.h"
+#include "input.h"
 #include "main.h"
 #include "socket.h"
 
@@ -43,6 +44,7 @@
  */
 struct carrier {
 	struct tsi_link link;
+	struct tsi_input input;
 	struct work_struct flush;
 	struct mutex sending;
 	int answer;
@@ -167,21 +169,12 @@ static void datagram_deliver(struct sock *sk, const u8 *message, size_t len)
 static void datagram_on_data(struct tsi_link *link, struct sock *vsk)
 {
 	struct vsock_sock *vsock = vsock_sk(vsk);
+	size_t len;
 
-	while (vsock->transport->seqpacket_has_data(vsock)) {
-		struct kvec part = { .iov_base = datagram_scratch, .iov_len = sizeof(datagram_scratch) };
-		struct msghdr msg = {};
-		ssize_t n;
-
-		mutex_lock(&datagram_scratch_lock);
-		iov_iter_kvec(&msg.msg_iter, READ, &part, 1, part.iov_len);
-		n = vsock->transport->seqpacket_dequeue(vsock, &msg, 0);
-		if (n > 0)
-			datagram_deliver(link->owner, datagram_scratch, n);
-		mutex_unlock(&datagram_scratch_lock);
-		if (n <= 0)
-			break;
-	}
+	mutex_lock(&datagram_scratch_lock);
+	while (tsi_input_message_locked(&carrier_of(link)->input, vsock, datagram_scratch, sizeof(datagram_scratch), &len))
+		datagram_deliver(link->owner, datagram_scratch, len);
+	mutex_unlock(&datagram_scratch_lock);
 }
 
 static void datagram_on_space(struct tsi_link *link, struct sock *vsk)

@@ -78,3 +78,50 @@ int tsi_input_receive(struct tsi_input *input, struct tsi_link *link, struct msg
 	release_sock(&vsk->sk);
 	return n;
 }
+
+size_t tsi_input_read_locked(struct tsi_input *input, struct vsock_sock *vsk, void *buffer, size_t size)
+{
+	struct kvec part = { .iov_base = buffer, .iov_len = size };
+	struct virtio_vsock_sock *vvs = vsk->trans;
+	struct msghdr msg = {};
+	int n;
+
+	if (!vvs)
+		return 0;
+	iov_iter_kvec(&msg.msg_iter, READ, &part, 1, size);
+	n = input_copy(input, vvs, &msg, size, false);
+	input_tell(input, vsk, vvs);
+	return n > 0 ? n : 0;
+}
+
+/* With vsock's sock locked. Takes the first packet; what does not fit is lost. Whether it ended a message. */
+static bool input_take_part(struct tsi_input *input, struct virtio_vsock_sock *vvs, struct sk_buff *skb, void *buffer,
+			    size_t size, size_t *len)
+{
+	bool last = virtio_vsock_hdr(skb)->flags & cpu_to_le32(VIRTIO_VSOCK_SEQ_EOM);
+	size_t part = min_t(size_t, size - *len, skb->len);
+
+	(void)skb_copy_bits(skb, 0, buffer + *len, part);
+	*len += part;
+	input_consume(input, vvs, skb);
+	return last;
+}
+
+bool tsi_input_message_locked(struct tsi_input *input, struct vsock_sock *vsk, void *buffer, size_t size,
+			      size_t *ret_len)
+{
+	struct virtio_vsock_sock *vvs = vsk->trans;
+	struct sk_buff *skb;
+
+	if (!vvs || !vvs->msg_count)
+		return false;
+	*ret_len = 0;
+	while ((skb = skb_peek(&vvs->rx_queue)))
+		if (input_take_part(input, vvs, skb, buffer, size, ret_len))
+			break;
+	spin_lock_bh(&vvs->rx_lock);
+	vvs->msg_count--;
+	spin_unlock_bh(&vvs->rx_lock);
+	input_tell(input, vsk, vvs);
+	return true;
+}
