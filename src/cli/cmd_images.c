@@ -70,7 +70,7 @@ static const char *find_digest(const struct image *image, const char *repository
 
 static json_t *make_row(const struct image *image, const char *reference, bool whole)
 {
-	char familiar[512] = "<none>", repository[512] = "<none>", size[16], since[TEXT_TIME_MAX + 8], at[64] = "", id[80];
+	char familiar[512] = "<none>", repository[512] = "<none>", size[16], ago[TEXT_TIME_MAX], since[TEXT_TIME_MAX + 8], at[64] = "", id[80];
 	const char *tag = "<none>";
 	time_t seconds = (time_t)(image->created_ns / 1000000000);
 	struct tm tm;
@@ -79,10 +79,8 @@ static json_t *make_row(const struct image *image, const char *reference, bool w
 		image_familiar(reference, familiar);
 		split_reference(familiar, repository, sizeof(repository), &tag);
 	}
-	text_duration((text_now_ns() - image->created_ns) / 1000000000, since);
-	strcat(since, " ago");
-	if (!image->created_ns)
-		strcpy(since, "N/A");
+	text_duration((text_now_ns() - image->created_ns) / 1000000000, ago);
+	snprintf(since, sizeof(since), image->created_ns ? "%s ago" : "N/A", ago);
 	if (localtime_r(&seconds, &tm))
 		strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S %z %Z", &tm);
 	text_size(image->size, size);

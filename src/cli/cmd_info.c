@@ -86,7 +86,7 @@ static void add_host(json_t *info)
 		json_object_set_new(info, "Architecture", json_string(host.machine));
 	}
 	json_object_set_new(info, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
-	json_object_set_new(info, "MemTotal", json_integer((json_int_t)pages * size));
+	json_object_set_new(info, "MemTotal", json_integer(pages * size));
 }
 
 static void add_accelerator(struct cli *cli, json_t *info)
@@ -109,7 +109,7 @@ static int add_counts(struct cli *cli, json_t *info, struct failure *f)
 		return -1;
 	for (size_t i = 0; i < list.n; i++)
 		running += box_status_is_alive(list.entries[i].state.status);
-	json_object_set_new(info, "Boxes", json_integer((json_int_t)(list.n + list.broken)));
+	json_object_set_new(info, "Boxes", json_integer((json_int_t)list.n + (json_int_t)list.broken));
 	json_object_set_new(info, "BoxesRunning", json_integer((json_int_t)running));
 	json_object_set_new(info, "BoxesStopped", json_integer((json_int_t)(list.n - running)));
 	json_object_set_new(info, "BoxesUnreadable", json_integer((json_int_t)list.broken));

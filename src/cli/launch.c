@@ -110,7 +110,7 @@ int launch_begin(struct launch *launch, const struct home *home, const char *id,
 	theirs = pair[1];
 	if (spawn_monitor(home, id, theirs, f) < 0)
 		return -1;
-	theirs = close_fd(theirs);
+	close(take_fd(&theirs));
 	r = wait_event(ours, "listening", f);
 	if (r == -ENODATA)
 		return fail_silent(home, id, f);

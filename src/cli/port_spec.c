@@ -214,31 +214,31 @@ bool port_spec_collide(const struct box_port *a, const struct box_port *b)
 /* For the check of thousands of ports: those that can collide come to lie beside each other. */
 static int compare_ports(const void *a, const void *b)
 {
-	const struct box_port *const *x = a, *const *y = b;
+	const struct box_port *x = a, *y = b;
 
-	if ((*x)->protocol != (*y)->protocol)
-		return (int)(*x)->protocol - (int)(*y)->protocol;
-	return (int)(*x)->host_port - (int)(*y)->host_port;
+	if (x->protocol != y->protocol)
+		return (int)x->protocol - (int)y->protocol;
+	return (int)x->host_port - (int)y->host_port;
 }
 
 int port_spec_check(const struct box_port *ports, size_t n, struct failure *f)
 {
-	_cleanup_free_ const struct box_port **sorted = calloc(n + 1, sizeof(*sorted));
+	_cleanup_free_ struct box_port *sorted = calloc(n + 1, sizeof(*sorted));
 	char host[80];
 
 	if (!sorted)
 		return fail(f, EXIT_USAGE, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		sorted[i] = &ports[i];
-	if (n)
+	if (n) {
+		memcpy(sorted, ports, n * sizeof(*sorted));
 		qsort(sorted, n, sizeof(*sorted), compare_ports);
+	}
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = i + 1; k < n && compare_ports(&sorted[i], &sorted[k]) == 0; k++) {
-			if (!port_spec_collide(sorted[i], sorted[k]))
+			if (!port_spec_collide(&sorted[i], &sorted[k]))
 				continue;
-			port_spec_host(sorted[i], host);
+			port_spec_host(&sorted[i], host);
 			return fail(f, EXIT_USAGE, "port %s/%s is published twice in one command: to %u and to %u", host,
-				    box_protocol_name(sorted[i]->protocol), sorted[i]->guest_port, sorted[k]->guest_port);
+				    box_protocol_name(sorted[i].protocol), sorted[i].guest_port, sorted[k].guest_port);
 		}
 	}
 	return 0;

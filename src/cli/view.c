@@ -265,15 +265,15 @@ static void set_taken(json_t *object, const char *key, char *value)
 
 static void row_times(json_t *row, int64_t created_ns, int64_t now_ns)
 {
-	char ago[TEXT_TIME_MAX], at[64] = "";
+	char duration[TEXT_TIME_MAX], ago[TEXT_TIME_MAX + 8], at[64] = "";
 	time_t seconds = (time_t)(created_ns / NS);
 	struct tm tm;
 
 	if (localtime_r(&seconds, &tm))
 		strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S %z %Z", &tm);
 	set_text(row, "CreatedAt", at);
-	text_duration((now_ns - created_ns) / NS, ago);
-	strcat(ago, " ago");
+	text_duration((now_ns - created_ns) / NS, duration);
+	snprintf(ago, sizeof(ago), "%s ago", duration);
 	set_text(row, "RunningFor", ago);
 }
 

@@ -67,7 +67,7 @@ int box_read_config(const struct home *home, const char *id, struct box_config *
 		return -1;
 	if (box_config_from_json(json, ret, &why) < 0)
 		return fail(f, EXIT_FAILED, "corrupt record %s: %s; " BROKEN_ADVICE, path, why.text);
-	if (strcmp(ret->id, id)) {
+	if (strcmp(ret->id, id) != 0) {
 		box_config_deinit(ret);
 		return fail(f, EXIT_FAILED, "corrupt record %s: it is of another box; " BROKEN_ADVICE, path);
 	}

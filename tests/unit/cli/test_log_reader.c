@@ -21,7 +21,7 @@ static int set_up(void **state)
 	char path[PATH_MAX] = "/tmp/a3s-logs-XXXXXX";
 
 	assert_non_null(mkdtemp(path));
-	strcpy(home.path, path);
+	snprintf(home.path, sizeof(home.path), "%s", path);
 	text_random_id(id);
 	assert_int_equal(box_path(&home, id, "", path), 0);
 	assert_int_equal(io_make_dirs(path, 0700), 0);

@@ -67,7 +67,7 @@ static void make_box(const char *name, char ret[static BOX_ID_LENGTH + 1])
 
 	if (box_create(&home, &config, &pending, &f) < 0 || box_commit(&home, config.id, &pending, &f) < 0)
 		fail_msg("%s", f.text);
-	strcpy(ret, config.id);
+	memcpy(ret, config.id, sizeof(config.id));
 	box_config_deinit(&config);
 }
 
@@ -150,11 +150,11 @@ static void box_is_found_by_id_name_and_prefix(void **state)
 	for (int i = 0; i < 17; i++)
 		make_box(NULL, found);
 	found[1] = '\0';
-	for (char c = '0'; c <= 'f'; c = c == '9' ? 'a' : (char)(c + 1)) {
-		found[0] = c;
+	for (const char *c = "0123456789abcdef"; *c; c++) {
+		found[0] = *c;
 		if (box_resolve(&home, found, one, &f) < 0 && strstr(f.text, "more than one"))
 			break;
-		assert_int_not_equal(c, 'f');
+		assert_int_not_equal(*c, 'f');
 	}
 	assert_int_equal(f.code, EXIT_FAILED);
 	assert_int_equal(box_resolve(&home, "", one, &f), BOX_UNKNOWN);
