@@ -111,7 +111,7 @@ static int probe_spawn(const struct accel_basis *basis, int console_fd, int stde
 	spec.n_fds = ARRAY_SIZE(fds);
 	spec.stderr_fd = stderr_fd;
 	spec.die_with_parent = true;
-	qemu_identity(ACCEL_KVM, &spec.uid, &spec.gid);
+	qemu_identity(NULL, ACCEL_KVM, &spec.uid, &spec.gid);
 	r = proc_spawn(&spec, ret_pid, ret_pidfd);
 	strv_free(argv);
 	return r;

@@ -77,6 +77,7 @@ static int start_vm(struct life *life, struct failure *f)
 {
 	struct qemu_machine machine = {
 		.memory = life->config.memory, .cpus = life->config.cpus ? life->config.cpus : 1, .parameters = "", .qmp = true,
+		.box_id = life->config.id,
 	};
 	struct guest_bundle bundle = GUEST_BUNDLE_NULL;
 	struct accel_verdict verdict;
@@ -100,11 +101,13 @@ static int start_vsock(struct life *life, struct failure *f)
 		return fail_errno(f, EXIT_USAGE, life->agent_fd, "cannot listen on %s", life->agent_path);
 	v->loop = life->loop;
 	v->handlers = &life_vsock_handlers;
+	v->box_id = life->config.id;
 	v->agent_fd = life->agent_fd;
 	v->ports = &life->ports;
 	v->tsi = life->config.network == BOX_NETWORK_TSI;
 	v->host_gateway = guest_config_wants_host_gateway(&life->config);
 	life->resolver.loop = life->loop;
+	life->resolver.box_id = life->config.id;
 	life->resolver.servers = life->config.dns;
 	life->resolver.ready = life_on_resolver;
 	return vsock_process_start(v, f);

@@ -13,6 +13,8 @@
 /* Once the box is down, whoever does not read gets this long before the monitor leaves. A foreground run has all the time. */
 #define CLIENT_LINGER_MS 5000
 
+#define ACCEPT_PAUSE_MS 200
+
 enum client_kind {
 	CLIENT_NEW,	 /* request to come */
 	CLIENT_ASKED,	 /* the owner will answer */
@@ -234,12 +236,29 @@ static void client_on_io(struct loop_io *io, uint32_t events)
 		client_drop(client);
 }
 
+static void clients_on_pause(struct loop_timer *timer)
+{
+	struct clients *clients = container_of(timer, struct clients, pause);
+
+	if (clients->fd >= 0)
+		loop_io_set(&clients->io, EPOLLIN);
+}
+
+/* Out of fds or memory: the caller stays in the queue, and would wake us again at once. */
+static void clients_pause(struct clients *clients)
+{
+	loop_io_set(&clients->io, 0);
+	loop_timer_set(clients->loop, &clients->pause, ACCEPT_PAUSE_MS, clients_on_pause);
+}
+
 static void clients_on_connection(struct loop_io *io, uint32_t events)
 {
 	struct clients *clients = container_of(io, struct clients, io);
 	_cleanup_close_ int fd = accept4(clients->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *client;
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+		clients_pause(clients);
 	if (fd < 0 || clients->n == CLIENTS_MAX)
 		return;
 	client = calloc(1, sizeof(*client));
@@ -271,6 +290,7 @@ int clients_open(struct clients *clients, struct loop *loop, const char *path, c
 static void clients_stop_listening(struct clients *clients)
 {
 	loop_io_remove(&clients->io);
+	loop_timer_cancel(&clients->pause);
 	clients->fd = close_fd(clients->fd);
 }
 

@@ -42,11 +42,12 @@ struct clients {
 	int fd;
 	struct loop_io io;
 	struct client *first, *gone;
+	struct loop_timer pause;
 	struct loop_deferred reap;
 	unsigned n;
 	bool holding, input_held, finished;
 };
-#define CLIENTS_NULL { .fd = -1, .io = LOOP_IO_NULL }
+#define CLIENTS_NULL { .fd = -1, .io = LOOP_IO_NULL, .pause = LOOP_TIMER_NULL }
 
 /* Listen; path is made with mode 0600. 0 or a negative errno. */
 int clients_open(struct clients *clients, struct loop *loop, const char *path, const struct clients_handlers *handlers);

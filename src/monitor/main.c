@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,10 +78,22 @@ static int watch_signals(struct monitor *m)
 	return loop_io_add(m->life.loop, &m->signals, m->signal_fd, EPOLLIN, on_signal);
 }
 
+/* A published port is two sockets, and thousands may be asked for. The vsock process inherits the limit. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 static int monitor_run(struct monitor *m, const char *id, int start_fd, struct failure *f)
 {
 	int r = loop_new(&m->life.loop);
 
+	raise_file_limit();
 	if (r == 0)
 		r = watch_signals(m);
 	if (r < 0)

@@ -23,7 +23,9 @@
 #include "qemu.h"
 
 /* "nobody" on every Linux that matters; asking the name service would pull it into our memory. */
-#define NOBODY 65534
+#define NOBODY 65534u
+/* Above the ranges of distributions, systemd and container engines, below the sign bit. */
+#define BOX_UID_FIRST 1879048192u
 
 static int add_format(char ***v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -205,7 +207,34 @@ int qemu_find(char ret_path[static 4096], char ret_identity[static 64], struct f
 	return 0;
 }
 
-void qemu_identity(enum accel_kind accel, uid_t *ret_uid, gid_t *ret_gid)
+/* Whether this user namespace has the number: /proc/self/uid_map lists "inside outside count". */
+static bool uid_exists(uid_t uid)
+{
+	_cleanup_fclose_ FILE *map = fopen("/proc/self/uid_map", "re");
+	unsigned long first, outside, count;
+
+	while (map && fscanf(map, "%lu %lu %lu", &first, &outside, &count) == 3)
+		if (uid >= first && uid - first < count)
+			return true;
+	return false;
+}
+
+/* A number above all that distributions and container engines hand out, from the id's first 27 bits. */
+static uid_t box_uid(const char *box_id)
+{
+	unsigned long bits;
+	char digits[8];
+	uid_t uid;
+
+	if (!box_id)
+		return NOBODY;
+	snprintf(digits, sizeof(digits), "%.7s", box_id);
+	bits = strtoul(digits, NULL, 16);
+	uid = BOX_UID_FIRST + (uid_t)(bits & 0x7ffffff);
+	return uid_exists(uid) ? uid : NOBODY;
+}
+
+void qemu_identity(const char *box_id, enum accel_kind accel, uid_t *ret_uid, gid_t *ret_gid)
 {
 	struct stat st;
 
@@ -213,12 +242,8 @@ void qemu_identity(enum accel_kind accel, uid_t *ret_uid, gid_t *ret_gid)
 	*ret_gid = (gid_t)-1;
 	if (geteuid() != 0)
 		return;
-	if (accel == ACCEL_KVM) {
-		if (stat("/dev/kvm", &st) < 0 || !(st.st_mode & (S_IRGRP | S_IROTH)))
-			return; /* for root alone: QEMU must stay root to have it */
-		*ret_gid = st.st_mode & S_IROTH ? NOBODY : st.st_gid;
-	} else {
-		*ret_gid = NOBODY;
-	}
-	*ret_uid = NOBODY;
+	if (accel == ACCEL_KVM && (stat("/dev/kvm", &st) < 0 || !(st.st_mode & (S_IRGRP | S_IROTH))))
+		return; /* for root alone: QEMU must stay root to have it */
+	*ret_uid = box_uid(box_id);
+	*ret_gid = accel == ACCEL_KVM && !(st.st_mode & S_IROTH) ? st.st_gid : *ret_uid;
 }

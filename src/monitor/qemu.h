@@ -27,6 +27,7 @@ enum qemu_fd { QEMU_FD_KERNEL = 3, QEMU_FD_INITRAMFS, QEMU_FD_CONSOLE, QEMU_FD_Q
  * struct qemu_machine - what differs between machines
  * @memory:	bytes, whole MiB count
  * @parameters:	more for the kernel's command line, "" for a box
+ * @box_id:	for the identity; NULL: a probe
  * @qmp:	whether QEMU_FD_QMP is there; the machine then waits for QMP "cont"
  */
 struct qemu_machine {
@@ -34,6 +35,7 @@ struct qemu_machine {
 	int64_t memory;
 	unsigned cpus;
 	const char *parameters;
+	const char *box_id;
 	bool qmp;
 };
 
@@ -56,5 +58,9 @@ void guest_bundle_close(struct guest_bundle *bundle);
 /* Path of QEMU, and something that changes with its version. Missing: -1 and what to install. */
 int qemu_find(char ret_path[static 4096], char ret_identity[static 64], struct failure *f);
 
-/* Who QEMU and the vsock process run as: ourselves, or nobody when we are root. gid lets it open /dev/kvm where that is possible. */
-void qemu_identity(enum accel_kind accel, uid_t *ret_uid, gid_t *ret_gid);
+/**
+ * Who a helper of this box runs as: (uid_t)-1, ourselves, unless we are root. Root's helpers get a user and group of the box's own,
+ * so that one that was taken over can reach neither the host's files nor another box's processes; "nobody" where those numbers
+ * do not exist (in a user namespace). box_id NULL: nobody. With KVM the group is that of /dev/kvm.
+ */
+void qemu_identity(const char *box_id, enum accel_kind accel, uid_t *ret_uid, gid_t *ret_gid);

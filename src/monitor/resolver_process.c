@@ -37,7 +37,7 @@ static int resolver_spawn(struct resolver_process *r, int fd)
 	spec.argv = argv;
 	spec.fds = fds;
 	spec.n_fds = ARRAY_SIZE(fds);
-	qemu_identity(ACCEL_TCG, &spec.uid, &spec.gid);
+	qemu_identity(r->box_id, ACCEL_TCG, &spec.uid, &spec.gid);
 	return child_start(&r->process, r->loop, PROGRAM, &spec, resolver_on_end);
 }
 

@@ -19,6 +19,7 @@ typedef void (*resolver_ready_fn)(struct resolver_process *resolver, int fd);
  */
 struct resolver_process {
 	struct loop *loop;
+	const char *box_id;
 	char *const *servers;
 	resolver_ready_fn ready;
 	struct child process;

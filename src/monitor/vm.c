@@ -76,7 +76,7 @@ static int vm_spawn(struct vm *vm, struct loop *loop, const struct qemu_machine 
 	spec.argv = (const char *const *)argv;
 	spec.fds = fds;
 	spec.n_fds = ARRAY_SIZE(fds);
-	qemu_identity(machine->accel, &spec.uid, &spec.gid);
+	qemu_identity(machine->box_id, machine->accel, &spec.uid, &spec.gid);
 	r = child_start(&vm->process, loop, "qemu", &spec, vm_on_process_end);
 	strv_free(argv);
 	return r;

@@ -165,7 +165,7 @@ static int vsock_spawn(struct vsock_process *v, const char *program, int control
 	spec.argv = argv;
 	spec.fds = fds;
 	spec.n_fds = ARRAY_SIZE(fds);
-	qemu_identity(ACCEL_TCG, &spec.uid, &spec.gid);
+	qemu_identity(v->box_id, ACCEL_TCG, &spec.uid, &spec.gid);
 	return child_start(&v->process, v->loop, VSOCK_PROGRAM, &spec, vsock_on_end);
 }
 

@@ -30,6 +30,7 @@ struct vsock_handlers {
 struct vsock_process {
 	struct loop *loop;
 	const struct vsock_handlers *handlers;
+	const char *box_id;
 	struct child process;
 	int fd, device_fd, agent_fd;
 	struct loop_io io;
