@@ -26,6 +26,11 @@
 
 static void life_enter(struct life *life, enum life_phase phase);
 
+static void log_step(const struct life *life, const char *step)
+{
+	log_debug("%6lld ms: %s", (long long)(loop_now_ms(life->loop) - life->since_ms), step);
+}
+
 void life_write_state(struct life *life, enum box_status status)
 {
 	struct failure why = { 0 };
@@ -108,6 +113,8 @@ void life_on_vm_event(struct vm *vm, enum vm_event event, const char *text)
 		life_on_vsock_refused(life, text);
 		break;
 	case VM_RUNNING:
+		log_step(life, "the machine runs");
+		break;
 	case VM_SHUTDOWN:
 		break;
 	}
@@ -119,6 +126,7 @@ static void on_agent_opened(struct agent_client *client)
 {
 	struct life *life = container_of(client, struct life, control);
 
+	log_step(life, "the agent answers");
 	if (life->phase == LIFE_BOOTING)
 		life_enter(life, LIFE_CONFIGURING);
 	else if (life->phase == LIFE_CLOSING)
@@ -168,6 +176,7 @@ static void on_device_ready(struct vsock_process *vsock, int fd)
 {
 	struct life *life = life_of_vsock(vsock);
 
+	log_step(life, "a3s-box-vsock serves");
 	if (life_plug_vsock(life, fd) < 0 || (life->phase == LIFE_BOOTING && vm_continue(&life->vm) < 0))
 		life_fault(life, "qemu cannot be talked to");
 }
@@ -176,6 +185,7 @@ static void on_device_started(struct vsock_process *vsock)
 {
 	struct life *life = life_of_vsock(vsock);
 
+	log_step(life, "the vsock device is up");
 	if (life->phase == LIFE_DOWN)
 		return;
 	agent_client_open(&life->control, life->loop, life->agent_path, AGENT_PORT_CONTROL, &agent_handlers);
@@ -453,7 +463,7 @@ static void life_enter(struct life *life, enum life_phase phase)
 
 	if (phase <= life->phase)
 		return;
-	log_debug("%s -> %s after %lld ms", names[life->phase], names[phase], (long long)(loop_now_ms(life->loop) - life->since_ms));
+	log_step(life, names[phase]);
 	life->phase = phase;
 	entries[phase](life);
 }
