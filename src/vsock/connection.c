@@ -339,7 +339,8 @@ static void wait_stuck(struct connection *c)
 void connection_take_credit(struct connection *c, const struct packet *p)
 {
 	c->peer_room = p->buf_alloc;
-	c->peer_forwarded = p->fwd_cnt;
+	if ((int32_t)(p->fwd_cnt - c->peer_forwarded) > 0) /* two CPUs of the guest's may queue packets in the other order */
+		c->peer_forwarded = p->fwd_cnt;
 	if ((int32_t)(c->peer_forwarded - c->checkpoint) >= 0) {
 		c->packets_before = c->peer_forwarded == c->sent ? 0 : c->packets;
 		c->packets = 0;

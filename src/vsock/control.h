@@ -21,6 +21,7 @@
  * {"op":"agent"} + listening AF_UNIX stream socket: the box's agent.sock (include/a3s/agent.h). At any time, replaces an earlier.
  * {"op":"publish","protocol":"tcp"|"udp","address":S,"port":N,"guest_port":N} + bound socket, TCP: already listening
  *	address and port name the entry for "unpublish" and are what the fd is bound to. One message for each address family.
+ *	udp is refused so far (EOPNOTSUPP).
  * {"op":"unpublish","protocol":..,"address":..,"port":N}   clients that are connected stay
  * {"op":"resolver"} + connected socket of the resolver helper (src/resolver/protocol.h); replaces an earlier one
  * {"op":"stats"} -> {"ok":true,"stats":{"connections":N,"connections_total":N,"bytes_in":N,"bytes_out":N,...}}

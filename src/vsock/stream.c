@@ -288,11 +288,10 @@ static void stream_event(struct loop_io *io, uint32_t events)
 {
 	struct connection *c = container_of(io, struct connection, io);
 
-	if (!(c->flags & FAR_CONNECTED)) {
-		if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
-			connect_event(c);
-		return;
-	}
+	if (!(c->flags & FAR_CONNECTED) && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+		connect_event(c);
+	if (!(c->flags & FAR_CONNECTED))
+		return; /* else go on: a peer in a hurry has sent and closed already, and this is the one event that says so */
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
 		c->flags |= FAR_MORE;
 	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {

@@ -155,6 +155,32 @@ static void host_half_closes(void **state)
 	guest_stop(g);
 }
 
+/* T07: the peer has sent and closed before the guest knows that it is connected. */
+static void peer_in_a_hurry(void **state)
+{
+	struct guest *g = &guest;
+	struct tsi_message m = { .type = htole16(TSI_CONNECT), .port = htole32(PORT) };
+	uint16_t port;
+	int listener = host_listen(&port), fd;
+
+	guest_start(g, true, NULL);
+	guest_open_tsi(g);
+	m.remote = address_v4(TSI_ADDRESS_HOST, port);
+	guest_message(g, &m);
+	do
+		fd = accept(listener, NULL, NULL); /* without a turn of the device's loop */
+	while (fd < 0);
+	assert_int_equal(write(fd, "hello", 5), 5);
+	close(fd);
+	guest_stream(g, OP(REQUEST), PORT, TSI_PORT_STREAM, NULL, 0);
+	guest_expect_message(g, TSI_CONNECTED, PORT);
+	guest_expect(g, OP(RESPONSE), TSI_PORT_STREAM, PORT);
+	guest_expect(g, OP(RW), TSI_PORT_STREAM, PORT);
+	guest_expect(g, OP(SHUTDOWN), TSI_PORT_STREAM, PORT);
+	close(listener);
+	guest_stop(g);
+}
+
 static void abort_fd(int fd)
 {
 	struct linger hard = { .l_onoff = 1 };
@@ -370,6 +396,7 @@ int main(void)
 		cmocka_unit_test(loopback_is_refused),
 		cmocka_unit_test(guest_half_closes),
 		cmocka_unit_test(host_half_closes),
+		cmocka_unit_test(peer_in_a_hurry),
 		cmocka_unit_test(resets_pass),
 		cmocka_unit_test(published_port_serves),
 		cmocka_unit_test(full_backlog_makes_clients_wait),
