@@ -3,7 +3,7 @@
 #
 # What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse and shellcheck.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 bad=0
 
 step() {
@@ -42,7 +42,7 @@ kernel_sparse() {
 	cp -r kmod/tsi/. "$work" && make -s -C "$headers" M="$work" C=2 CF=-D__CHECK_ENDIAN__ modules
 	local status=$?
 	rm -rf "$work"
-	return $status
+	return "$status"
 }
 
 scripts() {

@@ -40,9 +40,13 @@ fetch() {
 	curl -sS --fail --max-time 30 --retry 100 --retry-delay 1 --retry-all-errors --retry-max-time 60 "$1" 2>/dev/null
 }
 
-# One address of a name, if this machine resolves names at all.
-can_resolve() {
-	timeout 5 getent ahosts "$1" >/dev/null 2>&1
+# A name that this machine can resolve, if there is one: a well-known one, or that of the host its packages come from.
+resolvable_name() {
+	local name
+	for name in example.com $(apt-get indextargets --format '$(URI)' 2>/dev/null | sed -n 's,^https*://\([^/:]*\)[/:].*,\1,p' | sort -u); do
+		timeout 5 getent ahosts "$name" >/dev/null 2>&1 && echo "$name" && return 0
+	done
+	return 1
 }
 
 say "What runs the boxes here"
@@ -63,12 +67,11 @@ say "Inside: another kernel, another process table, no network card but the loop
 show a3s-box exec web uname -sr
 show a3s-box exec web ps
 show a3s-box exec web ls /sys/class/net
-name=example.com
-if can_resolve $name; then
+if name=$(resolvable_name); then
 	say "Names resolve inside as they do here"
-	show a3s-box exec web nslookup $name
+	show a3s-box exec web nslookup "$name"
 else
-	say "This machine resolves no names now (tried $name), so neither would the box: not shown"
+	say "This machine resolves no names now, so neither would the box: not shown"
 fi
 
 say "The server saw its client's true address"

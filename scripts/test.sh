@@ -11,7 +11,7 @@
 #	fuzz	each fuzzer for a short while (A3S_FUZZ_SECONDS)
 #	e2e	real boxes; started by root, a second and shorter pass runs as an ordinary user
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 build=$1
 shift

@@ -145,7 +145,7 @@ bench_ps() {
 	done
 	alone "ps -a with 1,000 records" ms "$work/ps"
 	compare "exec BOX true" ms "$work/exec" "agent ping" "$work/ping"
-	a3s-box rm -f $(a3s-box ps -aq) >/dev/null
+	a3s-box ps -aq | xargs a3s-box rm -f >/dev/null
 }
 
 switches() {

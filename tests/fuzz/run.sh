@@ -6,7 +6,7 @@
 # Each fuzzer for A3S_FUZZ_SECONDS (5) under ASan and UBSan, starting from its corpus; new inputs go to .cache/fuzz, and an
 # input that breaks something is kept in RESULTS and named. Writes RESULTS.count.
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 results=$1
 shift
@@ -17,7 +17,8 @@ passed=0 failed=0
 if [ ! -f build-fuzz/build.ninja ]; then
 	CC=clang meson setup -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false build-fuzz >"$results/setup.log" 2>&1
 fi
-if ! ninja -C build-fuzz $(ninja -C build-fuzz -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[a-z0-9_]*\): .*/\1/p') >"$results/build.log" 2>&1; then
+mapfile -t targets < <(ninja -C build-fuzz -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[a-z0-9_]*\): .*/\1/p')
+if ! ninja -C build-fuzz "${targets[@]}" >"$results/build.log" 2>&1; then
 	tail -n 30 "$results/build.log"
 	echo "0 1 0" >"$results.count"
 	exit 0

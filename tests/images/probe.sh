@@ -2,7 +2,7 @@
 # busybox, and the C programs of tests/guest-programs: static, NAME.c with glibc, NAME-musl.c with musl.
 base=busybox
 needs="gcc libc6-dev musl-tools"
-inputs=$guest_programs/*.c
+inputs="$guest_programs/*.c"
 config='{"Cmd":["sh"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin","PROBE=yes"],"Labels":{"a3s.test":"probe"},
 "ExposedPorts":{"7000/tcp":{},"7001/udp":{}},"StopSignal":"SIGUSR1","WorkingDir":"/work/dir"}'
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Debian's Python, and the scripts of tests/guest-programs in /probe.
 base=python3-debian
-inputs=$guest_programs/*.py
+inputs="$guest_programs/*.py"
 config='{"Cmd":["python3"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin","PYTHONUNBUFFERED=1","PYTHONDONTWRITEBYTECODE=1"]}'
 
 tree() {
