@@ -38,7 +38,7 @@ digest_of() {
 @test "I01: run pulls what is not there; --pull never does not" {
 	try 125 a3s-box run --rm --pull never "$A3S_REGISTRY/probe" true
 	complains "probe"
-	try 0 a3s-box run --rm "$A3S_REGISTRY/probe" sh -c 'echo $PROBE; cat /root/data 2>&1'
+	try 1 a3s-box run --rm "$A3S_REGISTRY/probe" sh -c 'echo $PROBE; cat /root/data 2>&1'
 	like "$out" "^yes"$'\n'".*No such file"
 }
 
@@ -164,8 +164,9 @@ loads() {
 	try 0 a3s-box exec redis redis-cli get key
 	same "$out" value
 	try 0 a3s-box exec redis id -un
-	same "$out" root
-	try 0 a3s-box exec redis sh -c 'grep ^Uid /proc/1/status'
+	same "$out" redis
+	try 0 a3s-box exec -u root redis sh -c 'id -un; grep ^Uid /proc/1/status'
+	like "$out" "^root"
 	unlike "$out" "Uid:.0"
 	try 0 a3s-box rm -f redis
 }

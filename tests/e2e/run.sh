@@ -40,12 +40,12 @@ become_user() {
 	cp -a "$top/tests" "$stage/tests"
 	cp -a "$top/scripts" "$stage/scripts"
 	chmod -R a+rX "$work"
-	mkdir -m 700 "$work/user"
-	chown nobody: "$work/user"
+	mkdir -m 700 "$work/user" "$work/user/run"
+	chown -R nobody: "$work/user"
 	build=$stage
 	A3S_TESTS=$stage/tests
 	as_user=(setpriv --reuid=nobody --regid="$(id -gn nobody)" --clear-groups --inh-caps=-all env "HOME=$work/user" "USER=nobody"
-		"TMPDIR=$work/user" "XDG_RUNTIME_DIR=" "BATS_TMPDIR=$work/user")
+		"TMPDIR=$work/user" "XDG_RUNTIME_DIR=$work/user/run" "BATS_TMPDIR=$work/user")
 }
 
 cleanup() {

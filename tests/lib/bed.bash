@@ -149,6 +149,7 @@ bed_down() {
 	wait_for 10 bed_gone
 }
 
+# A zombie has no namespaces any more.
 bed_gone() {
-	! [ -d "/proc/$BED_OUTSIDE" ] && ! [ -d "/proc/$BED_PRODUCT" ]
+	! readlink "/proc/$BED_OUTSIDE/ns/net" && ! readlink "/proc/$BED_PRODUCT/ns/net"
 }
