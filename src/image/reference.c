@@ -155,7 +155,7 @@ static int parse_name(const char *text, const char *name, struct reference *ret,
 		ok = false;
 	if (!ok)
 		return fail(f, EXIT_USAGE, "invalid reference format: \"%s\"", text);
-	if (n == 0 && strlen(path) == DIGEST_HEX && digest_hex_is_valid(path))
+	if (is_official(ret->domain, path) && digest_hex_is_valid(path))
 		return fail(f, EXIT_USAGE, "invalid repository name (%s), cannot specify 64-byte hexadecimal strings", path);
 	if (io_path(ret->name, sizeof(ret->name), "%s/%s%s", ret->domain, is_official(ret->domain, path) ? DEFAULT_NAMESPACE : "",
 		    path) < 0)
@@ -236,7 +236,8 @@ void image_familiar(const char *normalized, char ret[static 512])
 {
 	const char *s = normalized;
 
-	if (text_starts(s, DEFAULT_DOMAIN "/")) {
+	/* "docker.io/a.b/c" keeps its domain: "a.b/c" means another. */
+	if (text_starts(s, DEFAULT_DOMAIN "/") && domain_length(s + strlen(DEFAULT_DOMAIN "/")) == 0) {
 		s += strlen(DEFAULT_DOMAIN "/");
 		if (text_starts(s, DEFAULT_NAMESPACE) && !strchr(s + strlen(DEFAULT_NAMESPACE), '/'))
 			s += strlen(DEFAULT_NAMESPACE);

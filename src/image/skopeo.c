@@ -67,6 +67,20 @@ static char *message_of(char *line)
 	return start;
 }
 
+/* What skopeo puts in front only repeats what it was asked: the name in quotes ends it. */
+static const char *without_preamble(const char *message)
+{
+	static const char *const preambles[] = { "Error parsing image name \"", "Error initializing source docker://", "initializing source docker://" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		const char *end = text_starts(message, preambles[i]) ? strstr(message, ": ") : NULL;
+
+		if (end && end[2])
+			return end + 2;
+	}
+	return message;
+}
+
 static char *last_line(char *text)
 {
 	size_t n = strlen(text);
@@ -81,7 +95,7 @@ static char *last_line(char *text)
 int skopeo_explain(const char *messages, const char *subject, struct failure *f)
 {
 	_cleanup_free_ char *copy = strdup(messages);
-	const char *message = copy ? message_of(last_line(copy)) : "";
+	const char *message = copy ? without_preamble(message_of(last_line(copy))) : "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(explanations); i++)
 		if (strcasestr(message, explanations[i].found))

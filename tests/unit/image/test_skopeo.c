@@ -18,7 +18,7 @@ static const struct {
 	const char *said, *sentence;
 } cases[] = {
 	{ LINE("Error parsing image name \\\"docker://127.0.0.1:5000/x\\\": reading manifest latest in 127.0.0.1:5000/x: manifest unknown: manifest unknown"),
-	  "x: manifest unknown: no such image or tag (Error parsing image name \"docker://127.0.0.1:5000/x\": reading manifest latest in "
+	  "x: manifest unknown: no such image or tag (reading manifest latest in "
 	  "127.0.0.1:5000/x: manifest unknown: manifest unknown)" },
 	{ LINE("pinging container registry 127.0.0.1:1: Get \\\"http://127.0.0.1:1/v2/\\\": dial tcp 127.0.0.1:1: connect: connection refused"),
 	  "x: connection refused: is the registry running? (pinging container registry 127.0.0.1:1: Get \"http://127.0.0.1:1/v2/\": dial tcp "
@@ -26,6 +26,7 @@ static const struct {
 	{ LINE("unable to retrieve auth token: invalid username/password: unauthorized: authentication required"),
 	  "x: unauthorized: wrong or missing credentials (see login) (unable to retrieve auth token: invalid username/password: unauthorized: "
 	  "authentication required)" },
+	{ LINE("Error parsing image name \\\"docker://x\\\": "), "x: Error parsing image name \"docker://x\":" },
 	{ "warning\n" LINE("something new\\nwith a line"), "x: something newnwith a line" },
 	{ "panic: no quotes here\n\n", "x: panic: no quotes here" },
 	{ "", "x: skopeo failed without a word" },
