@@ -80,7 +80,7 @@ static void control_on_data(struct tsi_link *link, struct sock *vsk)
 
 static void control_on_space(struct tsi_link *link, struct sock *vsk)
 {
-	if (waitqueue_active(&control.wait))
+	if (wq_has_sleeper(&control.wait))
 		wake_up_all(&control.wait);
 }
 
@@ -255,7 +255,7 @@ static void control_work(struct work_struct *work)
 	when = control.stopping ? 0 : control_step();
 	mutex_unlock(&control.lock);
 	if (when)
-		queue_delayed_work(tsi_workqueue, &control.work, when - jiffies > LONG_MAX ? 0 : when - jiffies);
+		queue_delayed_work(tsi_workqueue, &control.work, time_before(jiffies, when) ? when - jiffies : 0);
 }
 
 void tsi_control_start(void)

@@ -408,6 +408,43 @@ static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct t
 	return 0;
 }
 
+/* UDP_SEGMENT: one call sends many datagrams of that size. 0: it does not; or -errno. */
+static int datagram_segment_size(const struct sock *sk, struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+	int size = READ_ONCE(udp_sk(sk)->gso_size);
+
+	if (!msg->msg_controllen)
+		return size;
+	for_each_cmsghdr(cmsg, msg) {
+		if (!CMSG_OK(msg, cmsg))
+			return -EINVAL;
+		if (cmsg->cmsg_level != SOL_UDP)
+			continue;
+		if (cmsg->cmsg_type != UDP_SEGMENT || cmsg->cmsg_len != CMSG_LEN(sizeof(__u16)))
+			return -EINVAL;
+		size = *(__u16 *)CMSG_DATA(cmsg);
+	}
+	return size;
+}
+
+static int datagram_queue_all(struct sock *sk, struct tsi_link *link, const struct tsi_address *to, struct msghdr *msg,
+			      size_t len)
+{
+	int segment = datagram_segment_size(sk, msg);
+	size_t part = segment > 0 ? segment : len;
+	int err;
+
+	if (segment < 0)
+		return segment;
+	if (segment && len > part * UDP_MAX_SEGMENTS)
+		return -EINVAL;
+	do {
+		err = datagram_queue(sk, link, to, msg, min(part, msg_data_left(msg)));
+	} while (!err && msg_data_left(msg));
+	return err;
+}
+
 static int datagram_send(struct sock *sk, const struct tsi_address *to, struct msghdr *msg, size_t len)
 {
 	static const struct tsi_address broadcast = {
@@ -427,7 +464,7 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 	link = carrier_get(sk);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
-	err = datagram_queue(sk, link, to, msg, len);
+	err = datagram_queue_all(sk, link, to, msg, len);
 	tsi_link_put(link);
 	return err ? err : len;
 }

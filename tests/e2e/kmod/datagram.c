@@ -218,6 +218,20 @@ static void packet_info(void)
 	CHECK(CMSG_FIRSTHDR(&msg) && CMSG_FIRSTHDR(&msg)->cmsg_type == IP_PKTINFO);
 }
 
+/* One call, many datagrams: what QUIC does. */
+static void segments(void)
+{
+	int fd = test_socket(AF_INET, SOCK_DGRAM), size = 4;
+	struct host_stream host;
+
+	CHECK_EQ(setsockopt(fd, IPPROTO_UDP, 103 /* UDP_SEGMENT */, &size, sizeof(size)), 0);
+	send_to(fd, "one1two2end", OUTSIDE, 7);
+	host = host_take_datagram();
+	host_expect(&host, "one1", OUTSIDE, 7);
+	host_expect(&host, "two2", OUTSIDE, 7);
+	host_expect(&host, "end", OUTSIDE, 7);
+}
+
 static void inside(void)
 {
 	struct sockaddr_storage name = test_name("127.0.0.1", 0);
@@ -240,6 +254,7 @@ const struct test tests_datagram[] = {
 	{ "T13 burst of 1000", burst },
 	{ "T13 sendmmsg, recvmmsg, inside and outside", many_at_once },
 	{ "T13 PKTINFO", packet_info },
+	{ "T13 UDP_SEGMENT", segments },
 	{ "T13 the carrier expires", expired },
 	{ "T12 UDP inside", inside },
 	{},

@@ -8,9 +8,11 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <linux/errqueue.h>
 #include <linux/sockios.h>
 
 #include "host.h"
@@ -540,6 +542,35 @@ static void held_back(void)
 	test_expect_eof(host.fd);
 }
 
+static void zero_copy(void)
+{
+	int fd = test_connect(OUTSIDE, 1000);
+	struct host_stream host = host_take();
+	char control[256], data[64] = "copied";
+	struct msghdr msg = { .msg_control = control, .msg_controllen = sizeof(control) };
+	struct sock_extended_err *done;
+
+	set_option(fd, SOL_SOCKET, SO_ZEROCOPY, 1);
+	CHECK_EQ(send(fd, data, sizeof(data), MSG_ZEROCOPY), sizeof(data));
+	CHECK(test_poll(fd, POLLIN, TEST_DEADLINE_MS) & POLLERR);
+	CHECK_EQ(recvmsg(fd, &msg, MSG_ERRQUEUE), 0);
+	CHECK(CMSG_FIRSTHDR(&msg));
+	done = (void *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
+	CHECK_EQ(done->ee_origin, SO_EE_ORIGIN_ZEROCOPY);
+	CHECK_EQ(done->ee_code, SO_EE_CODE_ZEROCOPY_COPIED);
+	test_expect(host.fd, data, sizeof(data));
+	CHECK_EQ(test_poll(fd, POLLIN, 0), 0);
+}
+
+static void module_is_held(void)
+{
+	int fd = test_connect(OUTSIDE, 1000);
+
+	host_take();
+	CHECK_ERRNO(syscall(SYS_delete_module, "tsi", O_NONBLOCK), EWOULDBLOCK);
+	test_send(fd, "x", 1);
+}
+
 static void host_lost(void)
 {
 	int fd = test_connect(OUTSIDE, 1000), other;
@@ -592,6 +623,8 @@ const struct test tests_stream[] = {
 	{ "T09 MSG_MORE and TCP_CORK hold back", held_back },
 	{ "T10 flags of recv, FIONREAD", receive_flags },
 	{ "T10 MSG_WAITALL beyond the buffer", receive_all },
+	{ "T10 MSG_ZEROCOPY is copied, and says so", zero_copy },
+	{ "the module stays while it has sockets", module_is_held },
 	{ "T10 writev, sendto, sendfile, splice", send_ways },
 	{ "T11 shutdown wakes a reader", shutdown_wakes },
 	{ "T12 loopback stays inside", loopback },
