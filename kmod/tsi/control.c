@@ -172,6 +172,8 @@ static void control_announce_listener(struct tsi_link *link)
 {
 	struct tsi_message message;
 
+	if (tsi_link_state(link) == TSI_LINK_CLOSED)
+		return;
 	tsi_listen_describe(link, &message);
 	if (tsi_link_state(&control.link->link) == TSI_LINK_OPEN)
 		control_send_locked(&message);

@@ -21,6 +21,14 @@ void tsi_control_stop(void);
 int tsi_control_send(const struct tsi_message *message);
 int tsi_control_option(u32 port, enum tsi_option option, u32 value);
 
+/* What the host says an error is, made one that a program may see; @otherwise when it says none, or nonsense. Positive. */
+static inline int tsi_control_errno(const struct tsi_message *message, int otherwise)
+{
+	u32 error = le32_to_cpu(message->error);
+
+	return error && error <= EHWPOISON ? error : otherwise;
+}
+
 /* Waits until the host is there. 0, -EINTR and the like, -ENOTCONN when it is not after *timeout jiffies; counts down. */
 int tsi_control_wait(long *timeout);
 

@@ -37,7 +37,6 @@
 
 /**
  * struct carrier
- * @socket:	whose datagrams these are; NULL once the program's socket let go, with link.lock
  * @flush:	sends what waits, when vsock says that there may be room
  * @sending:	one at a time
  * @answer:	to the last PEER: CARRIER_ASKED, 0, or a negative errno; with link.lock
@@ -195,26 +194,45 @@ static void datagram_on_change(struct tsi_link *link, struct sock *vsk)
 	if (link->state == TSI_LINK_CLOSED && carrier_of(link)->answer == CARRIER_ASKED)
 		carrier_of(link)->answer = -ENETUNREACH;
 	spin_unlock(&link->lock);
-	wake_up_interruptible_all(sk_sleep(link->owner));
+	link->owner->sk_state_change(link->owner);
 	queue_work(tsi_workqueue, &carrier_of(link)->flush);
 }
 
-static int datagram_errno(const struct tsi_message *message)
+/* Where the program connected to through the host, if it did. */
+static bool datagram_peer(const struct sock *sk, struct tsi_address *ret_peer)
 {
-	u32 error = le32_to_cpu(message->error);
+	struct tsi_socket *socket;
+	bool set = false;
 
-	return error && error < MAX_ERRNO ? error : ENETUNREACH;
+	/* The control connection may have a word about a socket that is being closed. */
+	rcu_read_lock();
+	socket = tsi_socket_of(sk);
+	if (socket) {
+		spin_lock_bh(&socket->lock);
+		*ret_peer = socket->peer;
+		spin_unlock_bh(&socket->lock);
+		set = tsi_address_is_set(ret_peer);
+	}
+	rcu_read_unlock();
+	return set;
+}
+
+static void datagram_set_peer(struct tsi_socket *socket, const struct tsi_address *peer)
+{
+	spin_lock_bh(&socket->lock);
+	socket->peer = *peer;
+	spin_unlock_bh(&socket->lock);
 }
 
 /* As UDP: an error is for whoever connected or asked for errors, since nobody else could tell whose it is. */
 static void datagram_error(struct sock *sk, const struct tsi_message *message)
 {
-	struct tsi_socket *socket = tsi_socket_of(sk);
 	bool asked = sk->sk_family == AF_INET6 ? inet6_sk(sk)->recverr : inet_sk(sk)->recverr;
+	struct tsi_address peer;
 
-	if (!asked && !(socket && tsi_address_is_set(&socket->peer)))
+	if (!asked && !datagram_peer(sk, &peer))
 		return;
-	WRITE_ONCE(sk->sk_err, datagram_errno(message));
+	WRITE_ONCE(sk->sk_err, tsi_control_errno(message, ENETUNREACH));
 	sk_error_report(sk);
 }
 
@@ -229,11 +247,11 @@ static void datagram_on_message(struct tsi_link *link, const struct tsi_message 
 	if (type != TSI_CONNECTED && type != TSI_FAILED)
 		return;
 	spin_lock_bh(&link->lock);
-	carrier_of(link)->answer = type == TSI_CONNECTED ? 0 : -datagram_errno(message);
+	carrier_of(link)->answer = type == TSI_CONNECTED ? 0 : -tsi_control_errno(message, ENETUNREACH);
 	if (type == TSI_CONNECTED)
 		link->local = message->local;
 	spin_unlock_bh(&link->lock);
-	wake_up_interruptible_all(sk_sleep(link->owner));
+	link->owner->sk_state_change(link->owner);
 }
 
 /* ---- to the host ---- */
@@ -472,25 +490,21 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 int tsi_datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
-	struct tsi_socket *socket = tsi_socket_of(sk);
-	struct tsi_address to = {};
+	struct tsi_address to;
+	bool outside;
 
-	if (msg->msg_namelen && msg->msg_name) {
-		if (!tsi_address_parse(&to, msg->msg_name, msg->msg_namelen) || !tsi_address_is_outside(&to, sk))
-			return tsi_socket_base(sk)->sendmsg(sock, msg, len);
-	} else if (socket) {
-		to = socket->peer;
-	}
-	if (!tsi_address_is_set(&to))
-		return tsi_socket_base(sk)->sendmsg(sock, msg, len);
-	return datagram_send(sk, &to, msg, len);
+	if (msg->msg_namelen && msg->msg_name)
+		outside = tsi_address_parse(&to, msg->msg_name, msg->msg_namelen) && tsi_address_is_outside(&to, sk);
+	else
+		outside = datagram_peer(sk, &to);
+	return outside ? datagram_send(sk, &to, msg, len) : tsi_socket_base(sk)->sendmsg(sock, msg, len);
 }
 
 ssize_t tsi_datagram_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
 {
-	struct tsi_socket *socket = tsi_socket_of(sock->sk);
+	struct tsi_address peer;
 
-	if (!socket || !tsi_address_is_set(&socket->peer))
+	if (!datagram_peer(sock->sk, &peer))
 		return tsi_socket_base(sock->sk)->sendpage(sock, page, offset, size, flags);
 	return sock_no_sendpage(sock, page, offset, size, flags);
 }
@@ -528,7 +542,7 @@ static int datagram_connect_outside(struct sock *sk, const struct tsi_address *p
 		return PTR_ERR(link);
 	err = datagram_ask_peer(sk, link, peer);
 	if (!err) {
-		socket->peer = *peer;
+		datagram_set_peer(socket, peer);
 		sk->sk_err = 0;
 	}
 	tsi_link_put(link);
@@ -544,12 +558,14 @@ static void datagram_disconnect(struct sock *sk)
 
 	if (!socket || !tsi_address_is_set(&socket->peer))
 		return;
-	socket->peer = nowhere;
+	datagram_set_peer(socket, &nowhere);
 	link = tsi_link_get(&socket->link);
 	if (!link)
 		return;
 	(void)carrier_send_peer(link, &nowhere);
+	spin_lock_bh(&link->lock);
 	memset(&link->local, 0, sizeof(link->local));
+	spin_unlock_bh(&link->lock);
 	tsi_link_put(link);
 }
 
@@ -584,23 +600,18 @@ int tsi_datagram_connect(struct socket *sock, struct sockaddr *name, int len, in
 int tsi_datagram_getname(struct socket *sock, struct sockaddr *name, int peer)
 {
 	struct sock *sk = sock->sk;
-	struct tsi_socket *socket = tsi_socket_of(sk);
-	struct tsi_address address = {};
+	struct tsi_address address;
 	struct tsi_link *link;
+	bool known = datagram_peer(sk, &address);
 
-	if (socket && tsi_address_is_set(&socket->peer)) {
-		address = socket->peer;
-		link = peer ? NULL : tsi_link_get(&socket->link);
-		if (link) {
-			spin_lock_bh(&link->lock);
-			address = link->local;
-			spin_unlock_bh(&link->lock);
-			tsi_link_put(link);
-		} else if (!peer) {
-			memset(&address, 0, sizeof(address));
-		}
+	link = known && !peer ? tsi_socket_link(sk) : NULL;
+	if (link) {
+		spin_lock_bh(&link->lock);
+		address = link->local;
+		spin_unlock_bh(&link->lock);
+		tsi_link_put(link);
 	}
-	if (!tsi_address_is_set(&address))
+	if (!known || !tsi_address_is_set(&address) || (!peer && !link))
 		return tsi_socket_base(sk)->getname(sock, name, peer);
 	return tsi_address_format(&address, sk->sk_family, (struct sockaddr_storage *)name);
 }
@@ -608,8 +619,8 @@ int tsi_datagram_getname(struct socket *sock, struct sockaddr *name, int peer)
 /* Inet marks the ends and wakes who waits, connected or not; only its answer is about its own connection. */
 int tsi_datagram_shutdown(struct socket *sock, int how)
 {
-	struct tsi_socket *socket = tsi_socket_of(sock->sk);
 	int err = tsi_socket_base(sock->sk)->shutdown(sock, how);
+	struct tsi_address peer;
 
-	return err == -ENOTCONN && socket && tsi_address_is_set(&socket->peer) ? 0 : err;
+	return err == -ENOTCONN && datagram_peer(sock->sk, &peer) ? 0 : err;
 }

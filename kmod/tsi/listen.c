@@ -19,6 +19,8 @@
 #include "stream.h"
 
 #define LISTEN_PENDING_MAX 256
+/* A client that finds TCP's queue full asks again; one that finds the twin's full is refused. So let it not be short. */
+#define LISTEN_BACKLOG_MIN 128
 
 struct listen_client {
 	struct list_head node;
@@ -137,6 +139,10 @@ static void listen_retire(struct tsi_link *link)
 {
 	struct tsi_message message = { .type = cpu_to_le16(TSI_UNLISTEN), .port = cpu_to_le32(link->port) };
 
+	/* Not to be announced again from here on: either the host hears of the end, or it does not hear of it at all. */
+	spin_lock_bh(&link->lock);
+	link->state = TSI_LINK_CLOSED;
+	spin_unlock_bh(&link->lock);
 	(void)tsi_control_send(&message);
 	tsi_link_close(link);
 }
@@ -200,7 +206,7 @@ int tsi_listen_listen(struct socket *sock, int backlog)
 	if (IS_ERR(link))
 		return 0;
 	if (link->kind == &tsi_listener_kind)
-		(void)kernel_listen(link->vsock, READ_ONCE(sk->sk_max_ack_backlog));
+		(void)kernel_listen(link->vsock, max_t(u32, READ_ONCE(sk->sk_max_ack_backlog), LISTEN_BACKLOG_MIN));
 	if (fresh) {
 		tsi_listen_describe(link, &message);
 		(void)tsi_control_send(&message);

@@ -28,7 +28,27 @@ static enum hrtimer_restart output_timer(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/* With sending. What cannot be sent belongs to a connection that has ended. */
+/* With sending. */
+static void output_arm(struct tsi_output *output, bool more)
+{
+	if (hrtimer_active(&output->timer) && (more || !output->corked))
+		return;
+	output->corked = more;
+	hrtimer_start(&output->timer, ns_to_ktime(more ? OUTPUT_CORK_NS : OUTPUT_DELAY_NS), HRTIMER_MODE_REL);
+}
+
+/* With sending. */
+static void output_release(struct tsi_output *output)
+{
+	WRITE_ONCE(output->held, 0);
+	kfree(output->data);
+	output->data = NULL;
+}
+
+/*
+ * With sending. Something may remain if the host took credit back; it is tried again until the connection ends. What a
+ * connection that has ended leaves is lost with it.
+ */
 static void output_send_held(struct tsi_output *output)
 {
 	struct kvec part = { .iov_base = output->data, .iov_len = output->held };
@@ -40,9 +60,13 @@ static void output_send_held(struct tsi_output *output)
 	while (msg_data_left(&msg))
 		if (tsi_link_send(output->link, &msg, msg_data_left(&msg)) <= 0)
 			break;
-	WRITE_ONCE(output->held, 0);
-	kfree(output->data);
-	output->data = NULL;
+	if (!msg_data_left(&msg) || tsi_link_state(output->link) != TSI_LINK_OPEN) {
+		output_release(output);
+		return;
+	}
+	memmove(output->data, output->data + output->held - msg_data_left(&msg), msg_data_left(&msg));
+	WRITE_ONCE(output->held, msg_data_left(&msg));
+	output_arm(output, true);
 }
 
 static void output_work(struct work_struct *work)
@@ -70,9 +94,7 @@ void tsi_output_stop(struct tsi_output *output)
 	mutex_unlock(&output->sending);
 	hrtimer_cancel(&output->timer);
 	cancel_work_sync(&output->work);
-	kfree(output->data);
-	output->data = NULL;
-	WRITE_ONCE(output->held, 0);
+	output_release(output);
 }
 
 /*
@@ -120,15 +142,6 @@ static int output_append(struct tsi_output *output, struct msghdr *msg, size_t l
 }
 
 /* With sending. */
-static void output_arm(struct tsi_output *output, bool more)
-{
-	if (hrtimer_active(&output->timer) && (more || !output->corked))
-		return;
-	output->corked = more;
-	hrtimer_start(&output->timer, ns_to_ktime(more ? OUTPUT_CORK_NS : OUTPUT_DELAY_NS), HRTIMER_MODE_REL);
-}
-
-/* With sending. */
 static int output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk)
 {
 	bool more = msg->msg_flags & (MSG_MORE | MSG_SENDPAGE_NOTLAST) || output_is_corked(sk);
@@ -140,6 +153,8 @@ static int output_send(struct tsi_output *output, struct msghdr *msg, const stru
 		return -EPIPE;
 	if (output->held + len > min_t(size_t, OUTPUT_MAX, tsi_link_writable(output->link)))
 		output_send_held(output);
+	if (output->held + len > OUTPUT_MAX && output->held)
+		return -EAGAIN;
 	hold = output_may_hold(output, sk, len, more);
 	if (!hold && !output->held)
 		return tsi_link_send(output->link, msg, len);

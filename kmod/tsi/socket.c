@@ -54,7 +54,7 @@ static int socket_release(struct socket *sock)
 	write_lock_bh(&sk->sk_callback_lock);
 	rcu_assign_sk_user_data(sk, NULL);
 	write_unlock_bh(&sk->sk_callback_lock);
-	kfree(socket);
+	kfree_rcu(socket, rcu);
 	return tsi_socket_base(sk)->release(sock);
 }
 
@@ -177,6 +177,7 @@ struct tsi_socket *tsi_socket_make(struct sock *sk)
 	if (!socket)
 		return NULL;
 	socket->sk = sk;
+	spin_lock_init(&socket->lock);
 	skb_queue_head_init(&socket->queue);
 	write_lock_bh(&sk->sk_callback_lock);
 	if (!sk->sk_user_data)

@@ -24,12 +24,15 @@ enum tsi_family_index { TSI_INET, TSI_INET6, TSI_FAMILIES };
  * struct tsi_socket
  * @sk:		the inet sock that points here
  * @link:	stream, listener or datagram carrier; RCU, written with the sock locked
+ * @lock:	protects @peer; taken with nothing else held but link->lock
  * @peer:	datagrams: where the program connected to through the host; family NONE: nowhere
  * @queue:	datagrams: what waits for its carrier to open or to have credit, charged to the inet sock
  */
 struct tsi_socket {
 	struct sock *sk;
+	struct rcu_head rcu;
 	struct tsi_link __rcu *link;
+	spinlock_t lock;
 	struct tsi_address peer;
 	struct sk_buff_head queue;
 };
@@ -44,7 +47,7 @@ int tsi_socket_create_inet(struct socket *sock, int family);
 /* What inet would have done. */
 const struct proto_ops *tsi_socket_base(const struct sock *sk);
 
-/* NULL while the socket has had nothing to do with the host. */
+/* NULL while the socket has had nothing to do with the host. Stays as long as the socket, or RCU's read lock. */
 struct tsi_socket *tsi_socket_of(const struct sock *sk);
 /* The same, but makes one. With the sock locked. NULL: out of memory, or someone else uses the sock (sockmap). */
 struct tsi_socket *tsi_socket_make(struct sock *sk);

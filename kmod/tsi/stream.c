@@ -111,8 +111,6 @@ static void stream_on_space(struct tsi_link *link, struct sock *vsk)
 
 static void stream_on_message(struct tsi_link *link, const struct tsi_message *message)
 {
-	u32 error = le32_to_cpu(message->error);
-
 	spin_lock_bh(&link->lock);
 	switch (le16_to_cpu(message->type)) {
 	case TSI_CONNECTED:
@@ -122,7 +120,7 @@ static void stream_on_message(struct tsi_link *link, const struct tsi_message *m
 		break;
 	case TSI_FAILED:
 	case TSI_RESET:
-		link->error = error && error < MAX_ERRNO ? error : ECONNRESET;
+		link->error = tsi_control_errno(message, ECONNRESET);
 		break;
 	}
 	spin_unlock_bh(&link->lock);
@@ -283,6 +281,9 @@ static int stream_finish_connect(struct socket *sock, struct tsi_link *link, int
 
 	if (waited)
 		return waited == -EAGAIN ? err : waited;
+	/* Somebody else disconnected it, and may have connected it anew. */
+	if (link != rcu_access_pointer(tsi_socket_of(sock->sk)->link))
+		return -EPIPE;
 	if (tsi_link_state(link) == TSI_LINK_OPEN || link->peer_ended) {
 		sock->state = SS_CONNECTED;
 		return 0;
