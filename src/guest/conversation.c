@@ -323,6 +323,14 @@ static void on_setup(struct loop_io *io, uint32_t events)
 	refuse(c, &f);
 }
 
+static void await_setup(struct conversation *c)
+{
+	c->process->owner = c;
+	c->state = CONVERSATION_STARTING;
+	if (loop_io_add(c->agent->loop, &c->setup_io, c->process->setup_fd, EPOLLIN, on_setup) < 0)
+		conversation_close(c);
+}
+
 static int start(struct conversation *c, const json_t *request, bool main, struct failure *f)
 {
 	struct agent *agent = c->agent;
@@ -345,10 +353,7 @@ static int start(struct conversation *c, const json_t *request, bool main, struc
 	if (r < 0)
 		return -1;
 	agent->main_started |= main;
-	c->process->owner = c;
-	c->state = CONVERSATION_STARTING;
-	if (loop_io_add(agent->loop, &c->setup_io, c->process->setup_fd, EPOLLIN, on_setup) < 0)
-		conversation_close(c);
+	await_setup(c);
 	return 0;
 }
 
@@ -356,12 +361,15 @@ static int attach(struct conversation *c, struct failure *f)
 {
 	struct process *p = c->agent->processes.main;
 
-	if (!p || p->setup_fd >= 0)
+	if (!p)
 		return fail(f, EXIT_FAILED, "there is no main process to attach to");
 	if (p->owner)
 		conversation_close(p->owner); /* the older connection was lost, or is being replaced */
 	c->process = p;
-	start_streaming(c);
+	if (p->setup_fd >= 0)
+		await_setup(c);
+	else
+		start_streaming(c);
 	return 0;
 }
 
