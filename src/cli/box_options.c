@@ -199,13 +199,25 @@ static int build_names(const struct box_options *o, struct box_config *c, struct
 /* What the image declares and what is published: the keys that inspect shows. */
 static int build_exposed(const struct image *image, struct box_config *c, struct failure *f)
 {
-	char port[16];
+	struct port_set there = { 0 };
+	enum box_protocol protocol;
+	char text[16];
+	uint16_t port;
 
 	if (add_all(&c->exposed, image->exposed, f) < 0)
 		return -1;
+	for (char **e = c->exposed; e && *e; e++) {
+		if (port_spec_parse_exposed(*e, &protocol, &port) == 0)
+			port_set_add(&there, protocol, port);
+	}
 	for (size_t i = 0; i < c->n_ports; i++) {
-		snprintf(port, sizeof(port), "%u/%s", c->ports[i].guest_port, box_protocol_name(c->ports[i].protocol));
-		if (!strv_has(c->exposed, port) && strv_add(&c->exposed, port) < 0)
+		const struct box_port *p = &c->ports[i];
+
+		if (port_set_has(&there, p->protocol, p->guest_port))
+			continue;
+		port_set_add(&there, p->protocol, p->guest_port);
+		snprintf(text, sizeof(text), "%u/%s", p->guest_port, box_protocol_name(p->protocol));
+		if (strv_add(&c->exposed, text) < 0)
 			return no_memory(f);
 	}
 	return 0;

@@ -151,11 +151,16 @@ static int fail_port_taken(const struct box_port *port, const struct box_config 
 		    box_protocol_name(port->protocol), holder->name, holder->id);
 }
 
-static int check_against(const struct box_config *config, const struct box_entry *other, struct failure *f)
+static int check_against(const struct box_config *config, const struct port_set *wanted, const struct box_entry *other,
+			 struct failure *f)
 {
-	for (size_t i = 0; i < config->n_ports; i++) {
-		for (size_t k = 0; k < other->state.n_bound; k++) {
-			if (port_spec_collide(&config->ports[i], &other->state.bound[k]))
+	for (size_t k = 0; k < other->state.n_bound; k++) {
+		const struct box_port *bound = &other->state.bound[k];
+
+		if (!port_set_has(wanted, bound->protocol, bound->host_port))
+			continue;
+		for (size_t i = 0; i < config->n_ports; i++) {
+			if (port_spec_collide(&config->ports[i], bound))
 				return fail_port_taken(&config->ports[i], &other->config, f);
 		}
 	}
@@ -164,18 +169,21 @@ static int check_against(const struct box_config *config, const struct box_entry
 
 int launch_check_ports(const struct home *home, const struct box_config *config, struct failure *f)
 {
+	struct port_set wanted = { 0 };
 	struct box_list list;
 	int r = 0;
 
 	if (config->n_ports == 0)
 		return 0;
+	for (size_t i = 0; i < config->n_ports; i++)
+		port_set_add(&wanted, config->ports[i].protocol, config->ports[i].host_port);
 	if (box_list_read(home, &list, f) < 0)
 		return -1;
 	for (size_t i = 0; r == 0 && i < list.n; i++) {
 		const struct box_entry *other = &list.entries[i];
 
 		if (box_status_is_alive(other->state.status) && strcmp(other->config.id, config->id) != 0)
-			r = check_against(config, other, f);
+			r = check_against(config, &wanted, other, f);
 	}
 	box_list_deinit(&list);
 	return r;

@@ -233,7 +233,7 @@ int port_spec_check(const struct box_port *ports, size_t n, struct failure *f)
 		qsort(sorted, n, sizeof(*sorted), compare_ports);
 	}
 	for (size_t i = 0; i < n; i++) {
-		for (size_t k = i + 1; k < n && compare_ports(&sorted[i], &sorted[k]) == 0; k++) {
+		for (size_t k = i + 1; sorted[i].host_port && k < n && compare_ports(&sorted[i], &sorted[k]) == 0; k++) {
 			if (!port_spec_collide(&sorted[i], &sorted[k]))
 				continue;
 			port_spec_host(&sorted[i], host);
@@ -242,6 +242,29 @@ int port_spec_check(const struct box_port *ports, size_t n, struct failure *f)
 		}
 	}
 	return 0;
+}
+
+int port_spec_parse_exposed(const char *text, enum box_protocol *ret_protocol, uint16_t *ret_port)
+{
+	size_t n = strcspn(text, "/");
+	struct failure ignored = { 0 };
+	unsigned port;
+
+	*ret_protocol = BOX_TCP;
+	if (parse_number(text, n, &port) < 0 || (text[n] && parse_protocol(text + n + 1, ret_protocol, &ignored) < 0))
+		return -1;
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+void port_set_add(struct port_set *set, enum box_protocol protocol, uint16_t port)
+{
+	set->has[protocol == BOX_UDP][port / 8] |= (uint8_t)(1u << port % 8);
+}
+
+bool port_set_has(const struct port_set *set, enum box_protocol protocol, uint16_t port)
+{
+	return set->has[protocol == BOX_UDP][port / 8] & 1u << port % 8;
 }
 
 void port_spec_host(const struct box_port *port, char ret[static 80])

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "store/box.h"
@@ -22,5 +23,15 @@ int port_spec_parse(const char *spec, struct box_port **ports, size_t *n, struct
 bool port_spec_collide(const struct box_port *a, const struct box_port *b);
 /* Two different mappings of one host port: EXIT_USAGE. */
 int port_spec_check(const struct box_port *ports, size_t n, struct failure *f);
+/* "80/tcp", as images expose it: 0, or -1 when it is something else (a range, sctp). */
+int port_spec_parse_exposed(const char *text, enum box_protocol *ret_protocol, uint16_t *ret_port);
+
+/* A set of ports, so that boxes with ten thousand of them need no comparison of each with each. */
+struct port_set {
+	uint8_t has[2][65536 / 8];
+};
+void port_set_add(struct port_set *set, enum box_protocol protocol, uint16_t port);
+bool port_set_has(const struct port_set *set, enum box_protocol protocol, uint16_t port);
+
 /* "0.0.0.0:8080", "[::1]:8080-8090": the host's side as people read it. */
 void port_spec_host(const struct box_port *port, char ret[static 80]);

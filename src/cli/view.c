@@ -174,16 +174,12 @@ static struct box_port *sorted_bound(const struct box_state *state, int (*compar
 	return ports;
 }
 
-static bool is_published(const struct box_state *state, const char *exposed)
+static bool is_published(const struct port_set *published, const char *exposed)
 {
-	char port[16];
+	enum box_protocol protocol;
+	uint16_t port;
 
-	for (size_t i = 0; i < state->n_bound; i++) {
-		snprintf(port, sizeof(port), "%u/%s", state->bound[i].guest_port, box_protocol_name(state->bound[i].protocol));
-		if (!strcmp(port, exposed))
-			return true;
-	}
-	return false;
+	return port_spec_parse_exposed(exposed, &protocol, &port) == 0 && port_set_has(published, protocol, port);
 }
 
 /* Consecutive ports of one address: `first` of them all, in the array that is sorted by address. */
@@ -218,15 +214,18 @@ static size_t fold_ports(const struct box_port *ports, size_t n, struct run *ret
 
 static void print_ports(FILE *out, const struct box_config *config, const struct box_state *state, const struct run *runs, size_t n)
 {
+	struct port_set published = { 0 };
 	const char *separator = "";
 
+	for (size_t i = 0; i < state->n_bound; i++)
+		port_set_add(&published, state->bound[i].protocol, state->bound[i].guest_port);
 	for (size_t i = 0; i < n; i++) {
 		fputs(separator, out);
 		print_run(out, runs[i].first, runs[i].length);
 		separator = ", ";
 	}
 	for (char **e = config->exposed; e && *e; e++) {
-		if (is_published(state, *e))
+		if (is_published(&published, *e))
 			continue;
 		fprintf(out, "%s%s", separator, *e);
 		separator = ", ";

@@ -38,6 +38,7 @@ static const struct {
 	{ "127.0.0.1:8000-8001:80-81/udp", "127.0.0.1", 8000, 0, 80, BOX_UDP, 2 },
 	{ "80-80", "", 0, 0, 80, BOX_TCP, 1 },
 	{ "1-10000:1-10000", "", 1, 0, 1, BOX_TCP, 10000 },
+	{ "1-65535", "", 0, 0, 1, BOX_TCP, 65535 },
 	{ "65535:65535", "", 65535, 0, 65535, BOX_TCP, 1 },
 };
 
@@ -57,6 +58,8 @@ static void valid_forms_are_read(void **state)
 		assert_int_equal(ports[0].guest_port, valid[i].box);
 		assert_int_equal(ports[0].protocol, valid[i].protocol);
 		assert_int_equal(ports[n - 1].guest_port, valid[i].box + n - 1);
+		/* also in no time that grows with the square */
+		assert_int_equal(port_spec_check(ports, n, &f), 0);
 	}
 }
 
