@@ -22,7 +22,7 @@
 #include "qemu.h"
 
 #define KVM_DEVICE "/dev/kvm"
-#define PROBE_MEMORY (256ll << 20)
+#define PROBE_MEMORY (256LL << 20)
 
 /* What a verdict was reached with: it counts for the same boot, QEMU and guest only. */
 struct accel_basis {
@@ -47,7 +47,7 @@ static int64_t now_ms(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
 static void read_boot_id(char ret[static 64])

@@ -13,7 +13,7 @@
 #include "life.h"
 
 /* Size that the guest sees of its own disk; the file is sparse. */
-#define WRITABLE_SIZE (10ll << 30)
+#define WRITABLE_SIZE (10LL << 30)
 
 static int check_size(const struct life *life, struct failure *f)
 {

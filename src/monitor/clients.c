@@ -104,9 +104,7 @@ static void client_flush(struct client *client)
 {
 	int r = frame_buffer_send(&client->out, client->fd);
 
-	if (r == 0 && client->kind == CLIENT_LEAVING)
-		client_drop(client);
-	else if (r < 0 && r != -EAGAIN)
+	if ((r == 0 && client->kind == CLIENT_LEAVING) || (r < 0 && r != -EAGAIN))
 		client_drop(client);
 	else
 		client_watch(client);

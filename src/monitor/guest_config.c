@@ -129,6 +129,15 @@ static json_t *tmpfs_to_json(char *const *entries)
 	return object;
 }
 
+/* Takes text. NULL: no memory, or no UTF-8. */
+static json_t *text_to_json(char *text)
+{
+	json_t *value = text ? json_string(text) : NULL;
+
+	free(text);
+	return value;
+}
+
 static void random_hex(char ret[static 129])
 {
 	uint8_t bytes[64] = { 0 };
@@ -141,14 +150,12 @@ static void random_hex(char ret[static 129])
 
 json_t *guest_config_configure(const struct box_config *config, const struct guest_facts *facts)
 {
-	_cleanup_free_ char *hosts = guest_config_hosts(config);
-	_cleanup_free_ char *resolv_conf = guest_config_resolv_conf(config, facts->host_resolv_conf);
+	json_t *hosts = text_to_json(guest_config_hosts(config));
+	json_t *resolv_conf = text_to_json(guest_config_resolv_conf(config, facts->host_resolv_conf));
 	char entropy[129];
 
-	if (!hosts || !resolv_conf)
-		return NULL;
 	random_hex(entropy);
-	return json_pack("{s:s,s:i,s:b,s:b,s:o,s:s?,s:s,s:s,s:s,s:b,s:I,s:s}", "op", "configure", "layers", (int)facts->layers,
+	return json_pack("{s:s,s:i,s:b,s:b,s:o,s:s?,s:o,s:o,s:s,s:b,s:I,s:s}", "op", "configure", "layers", (int)facts->layers,
 			 "writable", 1, "read_only", config->read_only, "tmpfs", tmpfs_to_json(config->tmpfs), "hostname",
 			 config->hostname, "hosts", hosts, "resolv_conf", resolv_conf, "network",
 			 config->network == BOX_NETWORK_NONE ? "none" : "tsi", "ipv6", facts->host_has_ipv6, "time_ns",

@@ -507,7 +507,7 @@ void life_stop(struct life *life, int signal, int timeout)
 	life->stopping = true;
 	streams_signal(&life->streams, signal);
 	if (timeout > 0)
-		loop_timer_set(life->loop, &life->deadline, timeout * 1000ll, on_stop_limit);
+		loop_timer_set(life->loop, &life->deadline, timeout * 1000LL, on_stop_limit);
 }
 
 /* Beginning and end of the program */

@@ -35,10 +35,7 @@ static size_t utf8_length(const uint8_t *s, size_t size)
 
 static char *put(char *out, const char *text)
 {
-	size_t n = strlen(text);
-
-	memcpy(out, text, n);
-	return out + n;
+	return stpcpy(out, text);
 }
 
 static char *put_escape(char *out, unsigned c)

@@ -61,7 +61,8 @@ static int socket_reserve(const char *host_address, uint16_t port, enum box_prot
 	return take_fd(&fd);
 }
 
-static int ports_add(struct ports *ports, const struct box_port *wanted, const char *address, uint16_t number, int fd)
+/* Takes *fd when it succeeds. */
+static int ports_add(struct ports *ports, const struct box_port *wanted, const char *address, uint16_t number, int *fd)
 {
 	struct port_socket *bigger = realloc(ports->sockets, (ports->n + 1) * sizeof(*bigger)), *p;
 
@@ -69,7 +70,7 @@ static int ports_add(struct ports *ports, const struct box_port *wanted, const c
 		return -ENOMEM;
 	ports->sockets = bigger;
 	p = &bigger[ports->n++];
-	*p = (struct port_socket){ .port = *wanted, .fd = fd };
+	*p = (struct port_socket){ .port = *wanted, .fd = take_fd(fd) };
 	snprintf(p->port.host_address, sizeof(p->port.host_address), "%s", address);
 	p->port.host_port = number;
 	p->port.host_port_last = 0;
@@ -98,16 +99,9 @@ static int reserve_number(struct ports *ports, const struct box_port *wanted, ui
 		if (second < 0 && (first < 0 || !family_is_missing(second)))
 			return second;
 	}
-	if (first >= 0) {
-		r = ports_add(ports, wanted, address, got, first);
-		if (r < 0)
-			return r;
-		first = -1;
-	}
-	r = second >= 0 ? ports_add(ports, wanted, "::", got, second) : 0;
-	if (r == 0)
-		second = -1;
-	return r;
+	if (first >= 0 && (r = ports_add(ports, wanted, address, got, &first)) < 0)
+		return r;
+	return second >= 0 ? ports_add(ports, wanted, "::", got, &second) : 0;
 }
 
 static int reserve_ephemeral(struct ports *ports, const struct box_port *wanted, uint16_t kept)

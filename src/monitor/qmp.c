@@ -75,19 +75,14 @@ static void qmp_take_reply(struct qmp *qmp, const json_t *message)
 		qmp_send_next(qmp);
 }
 
-static int qmp_take_line(struct qmp *qmp, const char *line, size_t size)
+static void qmp_take_message(struct qmp *qmp, const json_t *message)
 {
-	_cleanup_json_ json_t *message = json_loadb(line, size, JSON_ALLOW_NUL, NULL);
-	const char *event;
+	const char *event = json_str(message, "event", NULL);
 
-	if (!message)
-		return -EBADMSG;
-	event = json_str(message, "event", NULL);
 	if (event)
 		qmp->event(qmp, event, json_object_get(message, "data"));
 	else if (json_object_get(message, "return") || json_object_get(message, "error"))
 		qmp_take_reply(qmp, message);
-	return 0;
 }
 
 /* Handlers may close the connection: then `in` is gone and the loop ends. */
@@ -97,14 +92,13 @@ static int qmp_take_lines(struct qmp *qmp)
 
 	while (qmp->fd >= 0 && (end = memchr(qmp->in, '\n', qmp->in_size))) {
 		size_t size = (size_t)(end - qmp->in) + 1;
-		_cleanup_free_ char *line = strndup(qmp->in, size);
+		_cleanup_json_ json_t *message = json_loadb(qmp->in, size, JSON_ALLOW_NUL, NULL);
 
-		if (!line)
-			return -ENOMEM;
+		if (!message)
+			return -EBADMSG;
 		memmove(qmp->in, qmp->in + size, qmp->in_size - size);
 		qmp->in_size -= size;
-		if (qmp_take_line(qmp, line, size) < 0)
-			return -EBADMSG;
+		qmp_take_message(qmp, message);
 	}
 	return 0;
 }
@@ -112,10 +106,10 @@ static int qmp_take_lines(struct qmp *qmp)
 static void qmp_on_io(struct loop_io *io, uint32_t events)
 {
 	struct qmp *qmp = container_of(io, struct qmp, io);
-	char *bigger = realloc(qmp->in, qmp->in_size + 4096);
+	char *bigger = qmp->in_size > QMP_LINE_MAX ? NULL : realloc(qmp->in, qmp->in_size + 4096);
 	ssize_t n;
 
-	if (!bigger || qmp->in_size > QMP_LINE_MAX) {
+	if (!bigger) {
 		qmp_lose(qmp);
 		return;
 	}

@@ -84,7 +84,7 @@ static void test_configure(void **state)
 	assert_string_equal(json_str(json_object_get(first, "tmpfs"), "/tmp", "?"), "");
 	assert_int_equal(strlen(json_str(first, "entropy", "")), 128);
 	assert_string_not_equal(json_str(first, "entropy", ""), json_str(second, "entropy", ""));
-	assert_true(json_int(first, "time_ns", 0) > 1000000000000000000ll);
+	assert_true(json_int(first, "time_ns", 0) > 1000000000000000000LL);
 }
 
 static void test_main(void **state)

@@ -137,7 +137,7 @@ static const char *argument_after(char *const *v, const char *option)
 
 static void test_command(void **state)
 {
-	struct qemu_machine machine = { .accel = ACCEL_TCG, .memory = (64ll << 30) + 1, .cpus = 3, .parameters = "", .qmp = true };
+	struct qemu_machine machine = { .accel = ACCEL_TCG, .memory = (64LL << 30) + 1, .cpus = 3, .parameters = "", .qmp = true };
 	char **v = qemu_command(&machine);
 
 	assert_string_equal(argument_after(v, "-m"), "65536m");
