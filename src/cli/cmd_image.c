@@ -154,12 +154,10 @@ static void print_line(void *context, const char *line)
 static int remove_one(struct cli *cli, const char *name, void *context, struct failure *f)
 {
 	const struct rmi_options *o = context;
-	struct image image = { 0 };
 
-	if (o->force && image_find(&cli->home, name, &image, f) < 0)
-		return cli_report(f), 0;
-	image_deinit(&image);
-	return image_remove(&cli->home, name, o->force, image_in_use, print_line, cli, f) < 0 ? -1 : 0;
+	if (image_remove(&cli->home, name, o->force, image_in_use, print_line, cli, f) == 0)
+		return 0;
+	return o->force && f->code == EXIT_FAILED ? (cli_report(f), 0) : -1; /* docker's -f: one that is not there is no failure */
 }
 
 static int rmi(struct cli *cli, void *options, char **args, struct failure *f)

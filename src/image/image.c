@@ -69,13 +69,24 @@ static int64_t size_of_layers(const struct home *home, char *const *diff_ids)
 	return size;
 }
 
-static int image_from_entry(const struct home *home, const json_t *entry, struct image *ret, struct failure *f)
+/* Stands for an image whose configuration is damaged, so that lists show it and it can be removed. */
+static int read_as_empty(const char *id, struct image *ret, char ***ret_diff_ids, struct failure *f)
 {
-	char **diff_ids = NULL;
-	int r = install_read_image(home, json_str(entry, "id", ""), ret, &diff_ids, f);
+	static const char nothing[] = "{\"rootfs\":{\"diff_ids\":[]}}";
 
-	if (r < 0)
-		return r;
+	if (config_parse(nothing, strlen(nothing), ret, ret_diff_ids, f) < 0)
+		return -1;
+	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+	return 0;
+}
+
+static int image_from_entry(const struct home *home, const json_t *entry, bool damaged_too, struct image *ret, struct failure *f)
+{
+	const char *id = json_str(entry, "id", "");
+	char **diff_ids = NULL;
+
+	if (install_read_image(home, id, ret, &diff_ids, f) < 0 && (!damaged_too || read_as_empty(id, ret, &diff_ids, f) < 0))
+		return -1;
 	ret->size = size_of_layers(home, diff_ids);
 	(void)strv_free(diff_ids);
 	ret->references = json_strv(entry, "references");
@@ -96,7 +107,7 @@ int image_find(const struct home *home, const char *name, struct image *ret, str
 	if (r < 0)
 		return r;
 	entry = catalog_resolve(&c, name, f);
-	r = entry ? image_from_entry(home, entry, ret, f) : -1;
+	r = entry ? image_from_entry(home, entry, false, ret, f) : -1;
 	catalog_deinit(&c);
 	return r;
 }
@@ -119,7 +130,7 @@ int image_list(const struct home *home, struct image **ret, size_t *ret_n, struc
 	json_array_foreach(c.images, i, entry) {
 		if (r < 0)
 			break;
-		r = image_from_entry(home, entry, &images[n], f);
+		r = image_from_entry(home, entry, true, &images[n], f);
 		if (r == 0)
 			n++;
 	}

@@ -74,6 +74,7 @@ int image_load(struct home *home, const char *path, const struct image_progress 
 
 /* By reference, id, or unambiguous id prefix. Not there: -1, code 1, "no such image: ...". */
 int image_find(const struct home *home, const char *name, struct image *ret, struct failure *f);
+/* Newest first. One whose configuration is damaged has id, references and digests only. */
 int image_list(const struct home *home, struct image **ret, size_t *ret_n, struct failure *f);
 /* NULL is fine. */
 void image_list_free(struct image *images, size_t n);

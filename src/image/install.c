@@ -157,6 +157,20 @@ static int sync_directory(const struct home *home, const char *sub, struct failu
 	return fd < 0 || fsync(fd) < 0 ? fail_errno(f, EXIT_FAILED, errno, "write %s", path) : 0;
 }
 
+/* The image is there but cannot be read; a missing one counts too. */
+static bool is_damaged(const struct installation *n)
+{
+	struct failure ignored = { 0 };
+	char **diff_ids = NULL;
+	struct image image;
+
+	if (install_read_image(n->home, n->id, &image, &diff_ids, &ignored) < 0)
+		return true;
+	image_deinit(&image);
+	(void)strv_free(diff_ids);
+	return false;
+}
+
 static int move_into_place(const struct installation *n, const char *dir, struct failure *f)
 {
 	char path[PATH_MAX];
@@ -169,6 +183,8 @@ static int move_into_place(const struct installation *n, const char *dir, struct
 	}
 	if (images_path(n->home, path, f, "%s", digest_hex(n->id)) < 0)
 		return -1;
+	if (is_damaged(n))
+		(void)io_remove_tree(path);
 	if (access(path, F_OK) < 0 && rename(dir, path) < 0)
 		return fail_errno(f, EXIT_FAILED, errno, "make %s", path);
 	return sync_directory(n->home, "layers", f) < 0 ? -1 : sync_directory(n->home, "", f);

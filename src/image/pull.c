@@ -215,6 +215,17 @@ static int install_blobs(struct pull *p, const char *reference, const char *dige
 	return r;
 }
 
+/* Whether the image is here with all its files: one that lost a layer is fetched again. */
+static bool is_here(const struct pull *p, const struct catalog *c, const char *id)
+{
+	struct failure ignored = { 0 };
+	char vmdk[PATH_MAX], **files = NULL;
+	bool whole = catalog_by_id(c, id) && image_disk(p->home, id, vmdk, &files, &ignored) == 0;
+
+	(void)strv_free(files);
+	return whole;
+}
+
 /* The image may be here already: then it only gets the name. 1 when it was. */
 static int name_if_here(struct pull *p, const char *reference, const char *digest, struct image *ret, struct failure *f)
 {
@@ -225,7 +236,7 @@ static int name_if_here(struct pull *p, const char *reference, const char *diges
 	if (home_lock(p->home, f) < 0)
 		return -1;
 	r = catalog_read(p->home, &c, f);
-	if (r == 0 && catalog_by_id(&c, id)) {
+	if (r == 0 && is_here(p, &c, id)) {
 		r = catalog_add(&c, id, reference, digest) < 0 ? fail_errno(f, EXIT_FAILED, ENOMEM, "tag") : catalog_write(p->home, &c, f);
 		if (r == 0)
 			r = 1;

@@ -283,3 +283,24 @@ kill_when() {
 	echo "$kept" >"$A3S_HOME/images/index.json"
 	try 0 a3s-box images
 }
+
+# bats test_tags=user
+@test "R08: a damaged image is named, listed, fetched again or removed" {
+	local id layer
+	try 0 a3s-box pull -q "$A3S_REGISTRY/busybox"
+	id=$(a3s-box images -q --no-trunc "$A3S_REGISTRY/busybox" | head -n 1)
+	layer=$(find "$A3S_HOME/images/layers" -type f | head -n 1)
+	rm -f "$A3S_HOME"/images/layers/*
+	try "1|125" a3s-box run --rm --pull never "$A3S_REGISTRY/busybox" true
+	complains "damaged.*squashfs"
+	try 0 a3s-box pull -q "$A3S_REGISTRY/busybox"
+	[ -f "$layer" ]
+	: >"$A3S_HOME/images/${id#sha256:}/config.json"
+	try "1|125" a3s-box run --rm --pull never "$A3S_REGISTRY/busybox" true
+	complains "damaged.*config.json"
+	try 0 a3s-box images
+	like "$out" "$A3S_REGISTRY/busybox"
+	try 0 a3s-box rmi -f "${id#sha256:}"
+	try 0 a3s-box pull -q "$A3S_REGISTRY/busybox"
+	try 0 a3s-box inspect "$A3S_REGISTRY/busybox"
+}
