@@ -334,12 +334,27 @@ static int fork_reaper(const struct spec *spec, struct failure *f)
 	return 0;
 }
 
+/* main may have ended though nobody has reaped it yet: its namespaces take nobody in any more, with ESRCH or ENOMEM. */
+static int fail_join(struct failure *f, int err)
+{
+	if (err == ESRCH)
+		return fail(f, EXIT_FAILED, "the box is not running");
+	return fail_errno(f, EXIT_USAGE, err, "cannot start a process in the box");
+}
+
+static bool is_over(const struct process *process)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
 static int enter_box(const struct process_table *table, const struct spec *spec, bool main, int main_pidfd, struct failure *f)
 {
 	if (!table->isolate)
 		return 0;
 	if (!main)
-		return setns(main_pidfd, CLONE_NEWNS) < 0 ? fail_errno(f, EXIT_FAILED, errno, "cannot enter the box") : 0;
+		return setns(main_pidfd, CLONE_NEWNS) < 0 ? fail_join(f, errno) : 0;
 	if (unshare(CLONE_NEWNS) < 0)
 		return fail_errno(f, EXIT_USAGE, errno, "cannot separate the box's mounts");
 	return mounts_enter(table->plan, spec->privileged, f);
@@ -472,7 +487,7 @@ int process_start(struct process_table *table, struct spec *spec, bool main, str
 	close_ends(&p, true, process->pid < 0);
 	if (process->pid < 0) {
 		process_free(table, process);
-		return fail_errno(f, EXIT_USAGE, r, "cannot start a process in the box");
+		return fail_join(f, !main && table->main && is_over(table->main) ? ESRCH : -r);
 	}
 	process->setup_fd = p.setup_ours;
 	process->in_fd = p.ours[0];
