@@ -34,7 +34,7 @@ gcc -static -pthread -O1 -g -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-para
 (cd "$work/root" && mknod dev/console c 5 1 && find . | cpio -o -H newc --quiet) >"$work/initramfs"
 
 accel=tcg,thread=multi
-timeout "${A3S_KMOD_TIMEOUT:-300}" qemu-system-x86_64 -M q35 -accel "$accel" -cpu max -smp 2 -m "${A3S_KMOD_MEMORY:-512}" -nodefaults \
+timeout "${A3S_KMOD_TIMEOUT:-500}" qemu-system-x86_64 -M q35 -accel "$accel" -cpu max -smp 2 -m "${A3S_KMOD_MEMORY:-512}" -nodefaults \
 	-no-reboot -display none -serial stdio -kernel "$kernel" -initrd "$work/initramfs" \
 	-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic tsi.filter=$filter" | tee "$work/log"
 grep -q '^tsi: [1-9][0-9]* passed, 0 failed' "$work/log"
