@@ -542,7 +542,7 @@ static void pump(struct loop_deferred *deferred)
 	struct device *d = container_of(deferred, struct device, pump);
 	struct virtq *q;
 	unsigned budget = PUMP_BUDGET;
-	bool more;
+	bool more = false;
 
 	if (d->tx_waits)
 		vu_kicked(&d->vu, DEVICE_QUEUE_TX);

@@ -47,7 +47,7 @@
 struct published {
 	struct loop_io io;
 	struct loop_timer resume, retry;
-	TAILQ_ENTRY(published) entry;
+	struct published *next;
 	struct device *device;
 	struct publish_port port;
 	int fd;
@@ -55,10 +55,9 @@ struct published {
 	unsigned asked, window;
 	int64_t retry_after_ms, refused_ms;
 };
-TAILQ_HEAD(published_list, published);
 
 struct publish {
-	struct published_list all;
+	struct published *first;
 };
 
 static struct tsi_address as_v4(const struct tsi_address *a)
@@ -264,17 +263,15 @@ static void accept_event(struct loop_io *io, uint32_t events)
 		;
 }
 
-static struct published *find(struct device *d, const struct publish_port *port)
+/* Where the entry hangs in the list; NULL there when there is none. */
+static struct published **find(struct device *d, const struct publish_port *port)
 {
-	struct published *p;
+	struct published **at = &d->publish->first;
 
-	if (!d->publish)
-		return NULL;
-	TAILQ_FOREACH(p, &d->publish->all, entry) {
-		if (p->port.is_udp == port->is_udp && p->port.port == port->port && strcmp(p->port.address, port->address) == 0)
-			return p;
-	}
-	return NULL;
+	while (*at && ((*at)->port.is_udp != port->is_udp || (*at)->port.port != port->port ||
+		       strcmp((*at)->port.address, port->address) != 0))
+		at = &(*at)->next;
+	return at;
 }
 
 /* Clients under way stay, those that wait do not. */
@@ -301,35 +298,25 @@ static void published_free(struct published *p)
 	loop_timer_cancel(&p->resume);
 	loop_io_remove(&p->io);
 	close_fd(p->fd);
-	TAILQ_REMOVE(&p->device->publish->all, p, entry);
 	free(p);
 }
 
 static int publish_new(struct device *d)
 {
-	if (d->publish)
-		return 0;
-	d->publish = calloc(1, sizeof(*d->publish));
 	if (!d->publish)
-		return -ENOMEM;
-	TAILQ_INIT(&d->publish->all);
-	return 0;
+		d->publish = calloc(1, sizeof(*d->publish));
+	return d->publish ? 0 : -ENOMEM;
 }
 
-int publish_add(struct device *d, const struct publish_port *port, int fd)
+/* Takes fd. */
+static int published_new(struct device *d, const struct publish_port *port, int fd, struct published **ret)
 {
-	struct published *p = NULL;
-	int one = 1, r = 0;
+	struct published *p = calloc(1, sizeof(*p));
+	int one = 1, r;
 
-	if (find(d, port))
-		r = -EEXIST;
-	else if (port->is_udp)
-		r = -EOPNOTSUPP;
-	else if (publish_new(d) < 0 || !(p = calloc(1, sizeof(*p))))
-		r = -ENOMEM;
-	if (r < 0) {
+	if (!p) {
 		close_fd(fd);
-		return r;
+		return -ENOMEM;
 	}
 	*p = (struct published){
 		.io = LOOP_IO_NULL,
@@ -342,32 +329,53 @@ int publish_add(struct device *d, const struct publish_port *port, int fd)
 		.retry_after_ms = RETRY_FIRST_MS,
 	};
 	TAILQ_INIT(&p->waiting);
-	TAILQ_INSERT_TAIL(&d->publish->all, p, entry);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* accepted ones inherit it */
 	r = io_set_nonblock(fd, true);
 	if (r == 0)
 		r = loop_io_add(d->loop, &p->io, fd, EPOLLIN, accept_event);
-	if (r < 0)
+	if (r < 0) {
 		published_free(p);
-	return r;
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+int publish_add(struct device *d, const struct publish_port *port, int fd)
+{
+	struct published **at;
+	int r = publish_new(d);
+
+	if (r == 0 && port->is_udp)
+		r = -EOPNOTSUPP;
+	if (r == 0 && *(at = find(d, port)))
+		r = -EEXIST;
+	if (r < 0) {
+		close_fd(fd);
+		return r;
+	}
+	return published_new(d, port, fd, at);
 }
 
 int publish_remove(struct device *d, const struct publish_port *port)
 {
-	struct published *p = find(d, port);
+	struct published **at = d->publish ? find(d, port) : NULL, *p = at ? *at : NULL;
 
 	if (!p)
 		return -ENOENT;
+	*at = p->next;
 	published_free(p);
 	return 0;
 }
 
 void publish_clear(struct device *d)
 {
-	struct published *p;
+	struct published *p, *next;
 
-	while (d->publish && (p = TAILQ_FIRST(&d->publish->all)))
+	for (p = d->publish ? d->publish->first : NULL; p; p = next) {
+		next = p->next;
 		published_free(p);
+	}
 	free(d->publish);
 	d->publish = NULL;
 }
