@@ -11,7 +11,7 @@
 #include "base/own.h"
 
 #define RETRY_FIRST_MS 4
-#define RETRY_LAST_MS 100
+#define RETRY_LAST_MS 25
 
 static void agent_try(struct agent_client *client);
 

@@ -2,7 +2,7 @@
 /*
  * One conversation with the guest's agent through the box's agent.sock. From the loop's thread.
  *
- * Opening is tried again, after 4 ms at first and 100 ms at last, until it works or the owner closes: a guest that boots has
+ * Opening is tried again, after 4 ms at first and 25 ms at last, until it works or the owner closes: a guest that boots has
  * no listener for a while. Back-pressure is the owner's: agent_client_pause() stops reading, agent_client_backlog() says how much
  * was not sent yet.
  */

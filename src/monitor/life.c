@@ -429,7 +429,8 @@ static void life_take_down(struct loop_deferred *deferred)
 	if (came_to_nothing && !life->failure.code && life->ran)
 		remove = life->config.auto_remove; /* it ran to its end before the command line said "commit" */
 	end_processes(life);
-	note_end(life);
+	if (!remove)
+		note_end(life);
 	remove_sockets(life);
 	life->lock_fd = close_fd(life->lock_fd);
 	if (remove)

@@ -98,7 +98,7 @@ static void test_kept_in_order(void **state)
 	struct box_state previous = BOX_STATE_NULL;
 	struct failure f = { 0 };
 	struct ports ports;
-	uint16_t numbers[8];
+	uint16_t numbers[8] = { 0 };
 	size_t n;
 
 	assert_int_equal(reserve(wanted, 3, NULL, &ports, &f), 0);
