@@ -19,7 +19,7 @@
 #include "image/stream.h"
 #include "image/tree.h"
 
-#define RATIO_FLOOR (1ll << 30) /* bytes unpacked before the ratio counts */
+#define RATIO_FLOOR (1LL << 30) /* bytes unpacked before the ratio counts */
 #define HOLE_BLOCK 4096u
 
 /**

@@ -183,6 +183,29 @@ static int fetch_blobs(struct pull *p, struct failure *f)
 	return 0;
 }
 
+/* A name that is no index gives one platform, wished for or not. Only a wish that was spoken is insisted on. */
+static int check_wish(const struct pull *p, const struct image *image, struct failure *f)
+{
+	if (!p->options->platform || (strcmp(image->os, p->platform.os) == 0 && strcmp(image->architecture, p->platform.architecture) == 0))
+		return 0;
+	return fail(f, EXIT_FAILED, "%s was found but does not match the specified platform: wanted %s/%s, actual: %s/%s", p->name,
+		    p->platform.os, p->platform.architecture, image->os, image->architecture);
+}
+
+static int check_configured_platform(const struct pull *p, const struct bundle *b, struct failure *f)
+{
+	struct image image;
+	char **diff_ids;
+	int r = config_parse(b->config, b->config_size, &image, &diff_ids, f);
+
+	if (r < 0)
+		return r;
+	r = check_wish(p, &image, f);
+	image_deinit(&image);
+	(void)strv_free(diff_ids);
+	return r;
+}
+
 /* Read what arrived; the configuration is checked here, the layers while they are converted. */
 static int make_bundle(struct pull *p, struct container *c, struct bundle *b, struct failure *f)
 {
@@ -192,6 +215,8 @@ static int make_bundle(struct pull *p, struct container *c, struct bundle *b, st
 		return -1;
 	if (digest_of(b->config, b->config_size, found) < 0 || strcmp(found, p->manifest.config.digest) != 0)
 		return fail(f, EXIT_FAILED, "digest mismatch: the configuration should be %s", p->manifest.config.digest);
+	if (check_configured_platform(p, b, f) < 0)
+		return -1;
 	b->layers = take_ptr(p->manifest.layers);
 	b->n_layers = p->manifest.n_layers;
 	for (size_t i = 0; i < b->n_layers; i++)
@@ -236,10 +261,14 @@ static int name_if_here(struct pull *p, const char *reference, const char *diges
 	if (home_lock(p->home, f) < 0)
 		return -1;
 	r = catalog_read(p->home, &c, f);
-	if (r == 0 && is_here(p, &c, id)) {
-		r = catalog_add(&c, id, reference, digest) < 0 ? fail_errno(f, EXIT_FAILED, ENOMEM, "tag") : catalog_write(p->home, &c, f);
+	if (r == 0 && is_here(p, &c, id) && image_find(p->home, id, ret, f) == 0) {
+		r = check_wish(p, ret, f);
+		if (r == 0 && catalog_add(&c, id, reference, digest) < 0)
+			r = fail_errno(f, EXIT_FAILED, ENOMEM, "tag");
 		if (r == 0)
-			r = 1;
+			r = catalog_write(p->home, &c, f);
+		image_deinit(ret); /* as it was before */
+		r = r == 0 ? 1 : r;
 	}
 	catalog_deinit(&c);
 	home_unlock(p->home);

@@ -24,6 +24,8 @@
 static const struct {
 	const char *found, *docker;
 } explanations[] = {
+	{ "not logged into", "not logged in" },
+	{ "checking authfile", "not logged in" },
 	{ "manifest unknown", "manifest unknown: no such image or tag" },
 	{ "name unknown", "repository does not exist, or may require login" },
 	{ "repository name not known", "repository does not exist, or may require login" },

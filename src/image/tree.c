@@ -25,7 +25,7 @@ static const struct {
 	bool bytes;
 } limit_variables[] = {
 	{ "A3S_IMAGE_MAX_ENTRIES", 1000000, false },
-	{ "A3S_IMAGE_MAX_LAYER", 64ll << 30, true },
+	{ "A3S_IMAGE_MAX_LAYER", 64LL << 30, true },
 	{ "A3S_IMAGE_MAX_RATIO", 200, false },
 };
 

@@ -8,7 +8,7 @@
 #include "base/proc.h"
 #include "image/image.h"
 
-#define WRITABLE_MIN (4ll << 20)
+#define WRITABLE_MIN (4LL << 20)
 
 static int make_sparse(const char *path, int64_t size)
 {
