@@ -23,9 +23,11 @@ static int launch_box(struct cli *cli, const struct box_config *config, const st
 	_cleanup_close_ int attached = -1;
 	struct launch launch = LAUNCH_NULL;
 	int r = launch_check_ports(&cli->home, config, f);
+	bool ours;
 
 	if (r == 0)
 		r = launch_begin(&launch, &cli->home, config->id, f);
+	ours = r == 0; /* else the lock may be that of another start, which came first and goes on */
 	if (r == 0 && attach) {
 		attached = attach_open(&cli->home, config, attach, f);
 		r = attached < 0 ? -1 : 0;
@@ -35,9 +37,9 @@ static int launch_box(struct cli *cli, const struct box_config *config, const st
 	if (r == 0)
 		r = launch_commit(&launch, f);
 	launch_close(&launch);
-	if (r < 0)
+	if (r < 0 && ours)
 		box_wait_released(&cli->home, config->id);
-	else if (attach)
+	if (r == 0 && attach)
 		*ret_attached = take_fd(&attached);
 	return r;
 }
