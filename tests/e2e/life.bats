@@ -142,7 +142,7 @@ no_zombies() {
 	same "$out" 0
 	[ "$(du -cb "$A3S_HOME/boxes/$id"/log.json* | awk 'END { print $1 }')" -le $((3 * 1024 * 1024 + 65536)) ]
 	[ "$(find "$A3S_HOME/boxes/$id" -name 'log.json*' | wc -l)" = 3 ]
-	same "$(a3s-box logs --tail 1 bounded 2>/dev/null)" "$(printf '%063d' $(((16 << 20) / 64 - 1)))"
+	same "$(a3s-box logs --tail 2 bounded 2>/dev/null)" "$(printf '%063d' $(((16 << 20) / 64 - 1)))"
 	try 0 a3s-box rm bounded
 }
 
