@@ -8,12 +8,17 @@
  * UDP's too. It waits in a queue for its carrier, one SEQPACKET connection for each socket, to open or to have credit.
  * A carrier may go at any time (the host lets idle ones expire): the next datagram opens another.
  *
+ * Ping's datagram sockets are no different but for what is in the packet: an ICMP echo, whose identifier is the host
+ * socket's out there and the program's in here.
+ *
  * A message of vsock may go out in parts when there is credit for a part only, and a part cannot be taken back. So a
  * datagram is only sent when there is credit for the whole, by one sender at a time (carrier.sending).
  */
 #include "datagram.h"
 
 #include <linux/filter.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/mutex.h>
@@ -23,6 +28,7 @@
 #include <net/inet_common.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
+#include <net/ping.h>
 #include <net/udp.h>
 
 #include "address.h"
@@ -72,7 +78,7 @@ static void datagram_fill_v4(struct sk_buff *skb, const struct tsi_address *sour
 	ip->version = 4;
 	ip->ihl = 5;
 	ip->ttl = 64;
-	ip->protocol = IPPROTO_UDP;
+	ip->protocol = sk->sk_protocol;
 	ip->tot_len = htons(min_t(size_t, skb->len + sizeof(*ip) + sizeof(struct udphdr), U16_MAX));
 	memcpy(&ip->saddr, source->bytes, sizeof(ip->saddr));
 	ip->daddr = htonl(TSI_ADDRESS_GUEST);
@@ -84,7 +90,7 @@ static void datagram_fill_v4(struct sk_buff *skb, const struct tsi_address *sour
 	}
 }
 
-static void datagram_fill_v6(struct sk_buff *skb, const struct tsi_address *source)
+static void datagram_fill_v6(struct sk_buff *skb, const struct tsi_address *source, const struct sock *sk)
 {
 	struct ipv6hdr *ip = ipv6_hdr(skb);
 
@@ -92,20 +98,34 @@ static void datagram_fill_v6(struct sk_buff *skb, const struct tsi_address *sour
 	memset(ip, 0, sizeof(*ip));
 	ip->version = 6;
 	ip->hop_limit = 64;
-	ip->nexthdr = IPPROTO_UDP;
+	ip->nexthdr = sk->sk_protocol;
 	ip->payload_len = htons(min_t(size_t, skb->len + sizeof(struct udphdr), U16_MAX));
 	memcpy(&ip->saddr, source->bytes, sizeof(ip->saddr));
 	ip->daddr = in6addr_loopback;
 	IP6CB(skb)->iif = LOOPBACK_IFINDEX;
 }
 
-/* As a packet looks when UDP has checked it and is about to queue it. */
+static bool datagram_is_ping(const struct sock *sk)
+{
+	return sk->sk_protocol != IPPROTO_UDP;
+}
+
+static void datagram_fill_udp(struct sk_buff *skb, __be16 source, const struct sock *sk)
+{
+	struct udphdr *udp = udp_hdr(skb);
+
+	udp->source = source;
+	udp->dest = inet_sk(sk)->inet_sport;
+	udp->len = htons(min_t(size_t, skb->len + sizeof(*udp), U16_MAX));
+	udp->check = 0;
+}
+
+/* As a packet looks when UDP, or ping, has checked it and is about to queue it. */
 static struct sk_buff *datagram_make(const struct tsi_address *source, const void *payload, size_t len,
 				     const struct sock *sk)
 {
 	bool v4 = source->family == cpu_to_le16(TSI_FAMILY_V4);
 	struct sk_buff *skb;
-	struct udphdr *udp;
 
 	if (!v4 && (source->family != cpu_to_le16(TSI_FAMILY_V6) || sk->sk_family != AF_INET6))
 		return NULL;
@@ -115,17 +135,15 @@ static struct sk_buff *datagram_make(const struct tsi_address *source, const voi
 	skb_reset_network_header(skb);
 	skb_reserve(skb, v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	skb_reset_transport_header(skb);
-	skb_reserve(skb, sizeof(*udp));
+	if (!datagram_is_ping(sk))
+		skb_reserve(skb, sizeof(struct udphdr));
 	skb_put_data(skb, payload, len);
 	if (v4)
 		datagram_fill_v4(skb, source, sk);
 	else
-		datagram_fill_v6(skb, source);
-	udp = udp_hdr(skb);
-	udp->source = source->port;
-	udp->dest = inet_sk(sk)->inet_sport;
-	udp->len = htons(min_t(size_t, len + sizeof(*udp), U16_MAX));
-	udp->check = 0;
+		datagram_fill_v6(skb, source, sk);
+	if (!datagram_is_ping(sk))
+		datagram_fill_udp(skb, source->port, sk);
 	skb->ip_summed = CHECKSUM_UNNECESSARY;
 	skb->skb_iif = LOOPBACK_IFINDEX;
 	__net_timestamp(skb);
@@ -135,6 +153,8 @@ static struct sk_buff *datagram_make(const struct tsi_address *source, const voi
 /* The program's filter sees the datagram with its UDP header. */
 static bool datagram_passes_filter(struct sock *sk, struct sk_buff *skb)
 {
+	if (datagram_is_ping(sk))
+		return true; /* sock_queue_rcv_skb asks it */
 	skb_push(skb, sizeof(struct udphdr));
 	if (sk_filter_trim_cap(sk, skb, sizeof(struct udphdr)))
 		return false;
@@ -142,26 +162,45 @@ static bool datagram_passes_filter(struct sock *sk, struct sk_buff *skb)
 	return true;
 }
 
+/* Takes the packet. */
+static void datagram_enqueue(struct sock *sk, struct sk_buff *skb)
+{
+	/* Made for the receive path of the network, which softirqs do not interrupt. */
+	local_bh_disable();
+	if (datagram_is_ping(sk))
+		ping_queue_rcv_skb(sk, skb);
+	else if (__udp_enqueue_schedule_skb(sk, skb))
+		kfree_skb(skb);
+	local_bh_enable();
+}
+
+/* The identifier is in the same place in both families. */
+static bool datagram_restore_identifier(struct sock *sk, struct sk_buff *skb)
+{
+	struct icmphdr *icmp = (struct icmphdr *)skb->data;
+
+	if (skb->len < sizeof(*icmp))
+		return false;
+	icmp->un.echo.id = inet_sk(sk)->inet_sport;
+	return true;
+}
+
 static void datagram_deliver(struct sock *sk, const u8 *message, size_t len)
 {
 	struct tsi_address source;
 	struct sk_buff *skb;
-	int err;
 
 	if (len < sizeof(source) || len > TSI_DATAGRAM_MAX)
 		return;
 	memcpy(&source, message, sizeof(source));
 	skb = datagram_make(&source, message + sizeof(source), len - sizeof(source), sk);
-	if (!skb || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || !datagram_passes_filter(sk, skb)) {
-		kfree_skb(skb);
+	if (!skb)
 		return;
-	}
-	/* Made for the receive path of the network, which softirqs do not interrupt. */
-	local_bh_disable();
-	err = __udp_enqueue_schedule_skb(sk, skb);
-	local_bh_enable();
-	if (err)
+	if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || !datagram_passes_filter(sk, skb) ||
+	    (datagram_is_ping(sk) && !datagram_restore_identifier(sk, skb)))
 		kfree_skb(skb);
+	else
+		datagram_enqueue(sk, skb);
 }
 
 /* Vsock's sock is locked; whole messages only. */
@@ -344,7 +383,8 @@ static int carrier_announce(struct tsi_link *link, struct sock *sk)
 	};
 	int err;
 
-	tsi_address_for_host(&message.local, sk);
+	if (!datagram_is_ping(sk))
+		tsi_address_for_host(&message.local, sk);
 	err = tsi_control_send(&message);
 	return err ? err : tsi_link_connect(link, TSI_PORT_DATAGRAM);
 }
@@ -405,6 +445,16 @@ static struct tsi_link *carrier_get(struct sock *sk)
 	return link;
 }
 
+/* Echo requests are all that a ping socket sends, wherever to. */
+static bool datagram_is_echo(const struct sock *sk, const struct sk_buff *skb)
+{
+	const struct icmphdr *icmp = (const void *)(skb->data + sizeof(struct tsi_address));
+
+	if (skb->len < sizeof(struct tsi_address) + sizeof(*icmp) || icmp->code)
+		return false;
+	return icmp->type == (sk->sk_family == AF_INET6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
+}
+
 static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct tsi_address *to, struct msghdr *msg,
 			  size_t len)
 {
@@ -417,6 +467,8 @@ static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct t
 		return err;
 	skb_put_data(skb, to, sizeof(*to));
 	err = memcpy_from_msg(skb_put(skb, len), msg, len);
+	if (!err && datagram_is_ping(sk) && !datagram_is_echo(sk, skb))
+		err = -EINVAL;
 	if (err) {
 		kfree_skb(skb);
 		return err;
@@ -430,9 +482,9 @@ static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct t
 static int datagram_segment_size(const struct sock *sk, struct msghdr *msg)
 {
 	struct cmsghdr *cmsg;
-	int size = READ_ONCE(udp_sk(sk)->gso_size);
+	int size = datagram_is_ping(sk) ? 0 : READ_ONCE(udp_sk(sk)->gso_size);
 
-	if (!msg->msg_controllen)
+	if (!msg->msg_controllen || datagram_is_ping(sk))
 		return size;
 	for_each_cmsghdr(cmsg, msg) {
 		if (!CMSG_OK(msg, cmsg))

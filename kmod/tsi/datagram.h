@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* UDP sockets that send to somewhere outside. The operations of struct proto_ops that differ from inet's. */
+/* UDP and ping sockets that send to somewhere outside. The operations of struct proto_ops that differ from inet's. */
 #ifndef TSI_DATAGRAM_H
 #define TSI_DATAGRAM_H
 

@@ -15,7 +15,7 @@
 static struct socket_ops {
 	const struct proto_ops *base;
 	struct proto_ops ops;
-} socket_stream_ops[TSI_FAMILIES], socket_datagram_ops[TSI_FAMILIES];
+} socket_stream_ops[TSI_FAMILIES], socket_datagram_ops[TSI_FAMILIES], socket_ping_ops[TSI_FAMILIES];
 
 static enum tsi_family_index socket_index(const struct sock *sk)
 {
@@ -24,7 +24,11 @@ static enum tsi_family_index socket_index(const struct sock *sk)
 
 static struct socket_ops *socket_ops_of(const struct sock *sk)
 {
-	return &(sk->sk_type == SOCK_STREAM ? socket_stream_ops : socket_datagram_ops)[socket_index(sk)];
+	struct socket_ops *of_kind = sk->sk_type == SOCK_STREAM		? socket_stream_ops :
+				     sk->sk_protocol == IPPROTO_UDP	? socket_datagram_ops :
+									  socket_ping_ops;
+
+	return &of_kind[socket_index(sk)];
 }
 
 const struct proto_ops *tsi_socket_base(const struct sock *sk)
@@ -91,10 +95,10 @@ static void socket_make_datagram_ops(struct socket_ops *entry)
 }
 
 /* Inet's operations are what a socket of the kernel's own gets. */
-static int socket_find_base(int family, int type, const struct proto_ops **ret_base)
+static int socket_find_base(int family, int type, int protocol, const struct proto_ops **ret_base)
 {
 	struct socket *sock;
-	int err = sock_create_kern(&init_net, family, type, 0, &sock);
+	int err = sock_create_kern(&init_net, family, type, protocol, &sock);
 
 	if (err)
 		return err;
@@ -105,14 +109,18 @@ static int socket_find_base(int family, int type, const struct proto_ops **ret_b
 
 static int socket_init_family(int family, enum tsi_family_index i)
 {
-	int err = socket_find_base(family, SOCK_STREAM, &socket_stream_ops[i].base);
+	int err = socket_find_base(family, SOCK_STREAM, 0, &socket_stream_ops[i].base);
 
 	if (!err)
-		err = socket_find_base(family, SOCK_DGRAM, &socket_datagram_ops[i].base);
+		err = socket_find_base(family, SOCK_DGRAM, 0, &socket_datagram_ops[i].base);
+	/* Ping's are those of raw sockets, and not everybody may have a ping socket. */
+	if (!err)
+		err = socket_find_base(family, SOCK_RAW, IPPROTO_RAW, &socket_ping_ops[i].base);
 	if (err)
 		return err;
 	socket_make_stream_ops(&socket_stream_ops[i]);
 	socket_make_datagram_ops(&socket_datagram_ops[i]);
+	socket_make_datagram_ops(&socket_ping_ops[i]);
 	return 0;
 }
 
@@ -127,12 +135,22 @@ int tsi_socket_init(void)
 	return err == -EAFNOSUPPORT ? 0 : err;
 }
 
+static bool socket_is_served(const struct sock *sk)
+{
+	if (sk->sk_type == SOCK_STREAM)
+		return sk->sk_protocol == IPPROTO_TCP;
+	if (sk->sk_type != SOCK_DGRAM)
+		return false;
+	return sk->sk_protocol == IPPROTO_UDP ||
+	       sk->sk_protocol == (sk->sk_family == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
 void tsi_socket_adopt(struct socket *sock)
 {
 	struct sock *sk = sock->sk;
 	struct socket_ops *entry;
 
-	if (sk->sk_protocol != (sk->sk_type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP))
+	if (!socket_is_served(sk))
 		return;
 	entry = socket_ops_of(sk);
 	if (sock->ops != entry->base)

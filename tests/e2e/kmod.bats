@@ -12,7 +12,7 @@ teardown_file() {
 	file_end
 }
 
-@test "T02-T13 T17 T18 T20 T22: the module in a bare guest, with a stand-in for the host" {
+@test "T02-T14 T17 T18 T20 T22: the module in a bare guest, with a stand-in for the host" {
 	A3S_LIMIT=600
 	try any "$A3S_TESTS/e2e/kmod/run.sh" "$A3S_TESTS/../.cache/kernel" "$A3S_BUILD/src/guest/tsi.ko"
 	unlike "$out" "not ok"

@@ -232,6 +232,40 @@ static void segments(void)
 	host_expect(&host, "end", OUTSIDE, 7);
 }
 
+static void ping(const char *to, int family, int protocol, int request, int reply)
+{
+	int fd = socket(family, SOCK_DGRAM, protocol);
+	uint8_t echo[12] = { request, 0, 0, 0, 0xab, 0xcd, 0, 1, 'p', 'i', 'n', 'g' }, got[64];
+	struct sockaddr_storage name = test_name(to, 0);
+	struct host_stream host;
+	uint16_t id;
+
+	CHECK(fd >= 0);
+	CHECK_EQ(sendto(fd, echo, sizeof(echo), 0, (void *)&name, test_name_len(&name)), sizeof(echo));
+	host = host_take_datagram();
+	CHECK_EQ(host.request.value, protocol);
+	CHECK_EQ(recv(host.fd, got, sizeof(got), 0), sizeof(struct tsi_address) + sizeof(echo));
+	echo[0] = reply;
+	host_datagram(&host, echo, sizeof(echo), to, 0);
+	CHECK_EQ(recv(fd, got, sizeof(got), 0), sizeof(echo));
+	/* Back comes the identifier that the socket has in here. */
+	memcpy(&id, got + 4, sizeof(id));
+	CHECK_EQ(ntohs(id), test_port(fd));
+	CHECK(got[0] == reply && !memcmp(got + 6, echo + 6, sizeof(echo) - 6));
+	/* No other kind of message goes out. */
+	echo[0] = 5;
+	CHECK_ERRNO(sendto(fd, echo, sizeof(echo), 0, (void *)&name, test_name_len(&name)), EINVAL);
+}
+
+static void pings(void)
+{
+	int range = open("/proc/sys/net/ipv4/ping_group_range", O_WRONLY);
+
+	CHECK_EQ(write(range, "0 2147483647", 12), 12);
+	ping(OUTSIDE, AF_INET, IPPROTO_ICMP, 8, 0);
+	ping("2001:db8::7", AF_INET6, IPPROTO_ICMPV6, 128, 129);
+}
+
 static void inside(void)
 {
 	struct sockaddr_storage name = test_name("127.0.0.1", 0);
@@ -256,6 +290,7 @@ const struct test tests_datagram[] = {
 	{ "T13 PKTINFO", packet_info },
 	{ "T13 UDP_SEGMENT", segments },
 	{ "T13 the carrier expires", expired },
+	{ "T14 ping", pings },
 	{ "T12 UDP inside", inside },
 	{},
 };
