@@ -50,7 +50,7 @@ void digest_end(EVP_MD_CTX *ctx, char ret[static DIGEST_TEXT])
 	uint8_t raw[EVP_MAX_MD_SIZE] = { 0 };
 	size_t n = strlen(PREFIX);
 
-	memcpy(ret, PREFIX, n);
+	(void)snprintf(ret, DIGEST_TEXT, "%s", PREFIX);
 	(void)EVP_DigestFinal_ex(ctx, raw, NULL);
 	for (size_t i = 0; i < DIGEST_HEX / 2; i++)
 		(void)snprintf(ret + n + 2 * i, 3, "%02x", raw[i]);

@@ -185,7 +185,7 @@ int skopeo_run(const struct skopeo_run *run, struct failure *f)
 
 	if (!policy_exists())
 		argv[n++] = "--insecure-policy";
-	for (size_t i = 0; run->arguments[i] && i < ARGUMENTS_MAX; i++)
+	for (size_t i = 0; i < ARGUMENTS_MAX && run->arguments[i]; i++)
 		argv[n++] = run->arguments[i];
 	spec.argv = argv;
 	spec.die_with_parent = true;
