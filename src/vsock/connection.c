@@ -108,13 +108,18 @@ static void table_remove(struct connection *c)
 	c->flags &= ~(uint32_t)IN_TABLE;
 }
 
+bool connection_table_has_room(const struct connection_table *t)
+{
+	return t->n_used + t->n_extra + MIN(RESERVE, t->size / 8) < t->size;
+}
+
 struct connection *connection_new(struct device *d, const struct connection_kind *kind)
 {
 	struct connection_table *t = &d->table;
 	struct connection *c = t->free;
-	uint32_t index, generation, reserve = kind->is_tsi ? MIN(RESERVE, t->size / 8) : 0;
+	uint32_t index, generation;
 
-	if (t->n_used + reserve >= t->size)
+	if (kind->is_tsi && !connection_table_has_room(t))
 		return NULL;
 	if (c)
 		t->free = c->hash_next;

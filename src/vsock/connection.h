@@ -157,12 +157,13 @@ struct connection {
 
 /**
  * struct connection_table - all of them, found by index or by ports
+ * @n_extra:	fds beyond one for each connection; they count like connections
  * @n_used, @high: in use; entries from `high` on were never touched
  */
 struct connection_table {
 	struct connection *all;
 	struct connection **hash;
-	uint32_t size, hash_mask, n_used, high, hash_seed;
+	uint32_t size, hash_mask, n_used, n_extra, high, hash_seed;
 	struct connection *free; /* through hash_next */
 };
 
@@ -178,6 +179,8 @@ void connection_table_deinit(struct connection_table *t);
 
 /* A fresh one in state WAITING, without ports and fd. NULL: the box's limit is reached. */
 struct connection *connection_new(struct device *d, const struct connection_kind *kind);
+/* Whether the guest may have one more connection, or one more fd for one. */
+bool connection_table_has_room(const struct connection_table *t);
 /* Give it its ports; an older one under the same ports is dropped. */
 void connection_name(struct connection *c, uint32_t guest_port, uint32_t host_port);
 /* A port of ours that no other living connection has. */

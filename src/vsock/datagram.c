@@ -44,6 +44,7 @@ struct datagram_socket {
 	struct loop_io io;
 	struct datagram *owner;
 	bool readable;
+	bool is_extra; /* the second one: counted in the table */
 };
 
 /**
@@ -123,6 +124,9 @@ static void socket_close(struct datagram_socket *s)
 	loop_io_remove(&s->io);
 	close_fd(fd);
 	s->readable = false;
+	if (s->is_extra)
+		s->owner->connection->device->table.n_extra--;
+	s->is_extra = false;
 }
 
 static void unlist(struct datagram *g)
@@ -258,11 +262,14 @@ static void bind_local(struct datagram *g, int fd, sa_family_t family)
 static int socket_for(struct datagram *g, sa_family_t family)
 {
 	struct datagram_socket *s = &g->socket[family == AF_INET6];
-	bool is_v6 = family == AF_INET6;
+	struct connection_table *table = &g->connection->device->table;
+	bool is_v6 = family == AF_INET6, is_extra = has_socket(g);
 	int protocol = 0, one = 1, fd, r;
 
 	if (s->io.fd >= 0)
 		return s->io.fd;
+	if (is_extra && !connection_table_has_room(table))
+		return -EMFILE;
 	if (g->protocol != IPPROTO_UDP)
 		protocol = is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
 	fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
@@ -275,6 +282,8 @@ static int socket_for(struct datagram *g, sa_family_t family)
 		close(fd);
 		return r;
 	}
+	s->is_extra = is_extra;
+	table->n_extra += is_extra;
 	return fd;
 }
 

@@ -62,14 +62,14 @@ static uint32_t limit(const json_t *limits, const char *key, uint32_t fallback, 
 	return v < 1 ? 1 : (uint32_t)MIN(v, (int64_t)max);
 }
 
-/* Fewer where the host grants fewer fds: a datagram connection has up to two, and some must be left for us. */
+/* Fewer where the host grants fewer fds: one for each, and some for ourselves. */
 static uint32_t connections_for_fds(uint32_t wanted)
 {
 	struct rlimit fds;
 
 	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == RLIM_INFINITY)
 		return wanted;
-	return (uint32_t)MIN((rlim_t)wanted, MAX(fds.rlim_cur, FDS_SPARE + 32) / 2 - FDS_SPARE / 2);
+	return (uint32_t)MIN((rlim_t)wanted, MAX(fds.rlim_cur, 2 * FDS_SPARE) - FDS_SPARE);
 }
 
 static int configure(struct service *s, struct request *q)
