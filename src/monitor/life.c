@@ -23,6 +23,8 @@
 /* File systems that are not clean by then are left to ext4's journal. */
 #define CLOSE_LIMIT_MS 20000
 #define CONSOLE_LINES 4
+#define RESERVE_FILE "reserve"
+#define RESERVE_SIZE (16 << 10)
 
 static void life_enter(struct life *life, enum life_phase phase);
 
@@ -31,12 +33,34 @@ static void log_step(const struct life *life, const char *step)
 	log_debug("%6lld ms: %s", (long long)(loop_now_ms(life->loop) - life->since_ms), step);
 }
 
+/* On a full disk the end of the box would be lost: a little room is kept for it. */
+static bool reserve_is_freed(struct life *life)
+{
+	char path[PATH_MAX];
+
+	return box_path(&life->home, life->config.id, RESERVE_FILE, path) == 0 && unlink(path) == 0;
+}
+
+static void reserve_make(struct life *life)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+
+	if (box_path(&life->home, life->config.id, RESERVE_FILE, path) < 0)
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || posix_fallocate(fd, 0, RESERVE_SIZE) != 0)
+		log_info("no room could be kept for the state of the box");
+}
+
 void life_write_state(struct life *life, enum box_status status)
 {
 	struct failure why = { 0 };
 
 	life->state.status = status;
-	if (box_write_state(&life->home, life->config.id, &life->state, &why) < 0)
+	if (box_write_state(&life->home, life->config.id, &life->state, &why) == 0)
+		return;
+	if (!reserve_is_freed(life) || box_write_state(&life->home, life->config.id, &life->state, &why) < 0)
 		log_error("%s", why.text);
 }
 
@@ -358,6 +382,8 @@ static void enter_running(struct life *life)
 	life->state.started_ns = text_now_ns();
 	life->state.finished_ns = 0;
 	life->state.exit_code = 0;
+	if (!life->config.auto_remove)
+		reserve_make(life);
 	life_write_state(life, BOX_RUNNING);
 	start_tell(&life->start, "started", NULL);
 }
@@ -409,6 +435,7 @@ static void note_end(struct life *life)
 	if (life->failure.code && !s->error)
 		s->error = strdup(life->failure.text);
 	life_write_state(life, s->started_ns ? BOX_EXITED : BOX_CREATED);
+	(void)reserve_is_freed(life);
 }
 
 static void remove_record(struct life *life)

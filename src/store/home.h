@@ -12,6 +12,7 @@
  *	boxes/<id>/pending		exists until the command that makes the box is done, and is locked by it: a box whose
  *					pending file nobody holds is garbage and is removed by the next command
  *	boxes/<id>/writable.ext4	the box's own changes
+ *	boxes/<id>/reserve		room for the last state.json, while the box runs
  *	boxes/<id>/log.json{,.1,.2}	docker's json-file lines
  *	images/				see src/image/image.h
  *	guest.json			verdict of the accelerator probe
