@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -386,6 +387,7 @@ static void enter_running(struct life *life)
 		reserve_make(life);
 	life_write_state(life, BOX_RUNNING);
 	start_tell(&life->start, "started", NULL);
+	malloc_trim(0); /* starting takes far more memory than watching, when there are thousands of ports */
 }
 
 static void on_close_limit(struct loop_timer *timer)

@@ -177,6 +177,8 @@ static int port_failure(const struct home *home, const struct box_config *config
 		return fail(f, EXIT_USAGE, "cannot publish %s: this host has no such address", name);
 	if (err == -EACCES)
 		return fail(f, EXIT_USAGE, "cannot publish %s: ports below net.ipv4.ip_unprivileged_port_start need root", name);
+	if (err == -EMFILE)
+		return fail(f, EXIT_USAGE, "cannot publish %s: too many ports for the limit of open files; raise it (ulimit -Hn)", name);
 	return fail_errno(f, EXIT_USAGE, err, "cannot publish %s", name);
 }
 
