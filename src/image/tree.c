@@ -148,6 +148,8 @@ static int walk_into(struct layer_tree *tree, struct walk *w, const char *name, 
 	if (found == TREE_NONE) {
 		if (!make)
 			return 1;
+		if (n >= strlen(WHITEOUT) && memcmp(name, WHITEOUT, strlen(WHITEOUT)) == 0)
+			return refuse(f, path, "lies below a whiteout");
 		if (tree->names[w->dir].depth >= TREE_DEPTH_MAX || tree->names[w->dir].path_length + n + 1 > TREE_PATH_MAX)
 			return refuse(f, path, "lies too deep");
 		if (tree_add_node(tree, S_IFDIR, TREE_NONE, &node) < 0 ||
@@ -278,7 +280,7 @@ static int add_file(struct layer_tree *tree, uint32_t dir, const char *last, con
 
 	if (!type_is_known(type))
 		return refuse(f, path, "is of an unknown type");
-	if (type == S_IFLNK && (!link || strlen(link) > TREE_PATH_MAX))
+	if (type == S_IFLNK && (!link || !*link || strlen(link) > TREE_PATH_MAX))
 		return refuse(f, path, "is a symbolic link without a usable target");
 	if (tree_add_node(tree, type, ordinal, &node) < 0)
 		return no_memory(f);
@@ -288,6 +290,14 @@ static int add_file(struct layer_tree *tree, uint32_t dir, const char *last, con
 			return no_memory(f);
 	}
 	return put_name(tree, dir, last, node, f);
+}
+
+/* In one of aufs's own directories, which lie in the root. */
+static bool is_below_private(const char *path)
+{
+	while (*path == '/' || (path[0] == '.' && path[1] == '/'))
+		path++;
+	return text_starts(path, WHITEOUT_PRIVATE) && strchr(path, '/');
 }
 
 static int add_entry(struct layer_tree *tree, struct archive_entry *entry, uint32_t ordinal, struct failure *f)
@@ -300,6 +310,8 @@ static int add_entry(struct layer_tree *tree, struct archive_entry *entry, uint3
 		return fail(f, EXIT_FAILED, "entry %u has no usable name", ordinal);
 	if (has_dot_dot(path))
 		return refuse(f, path, "leads out of the image");
+	if (is_below_private(path))
+		return 0;
 	if (tree_walk(tree, path, true, &dir, &last, f) < 0)
 		return -1;
 	if (!last) {

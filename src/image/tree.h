@@ -15,7 +15,7 @@
  *   tar. One that only a lower layer has becomes a copy of that file.
  * - ".wh.NAME" becomes a character device 0:0 NAME, unless this layer has NAME itself: then a directory is made opaque, anything
  *   else hides the lower one anyway. ".wh..wh..opq" makes its directory opaque (trusted.overlay.opaque=y). Other ".wh..wh."
- *   names are aufs's private ones, and dropped.
+ *   names are aufs's private ones, and dropped. A path through a directory ".wh.NAME" is refused.
  * - Directories that no entry names get owner, mode and time from the lower layer that has them, else root, 0755, 0.
  * - Kept: type, mode with its special bits, numeric owners (any 32-bit value), time in seconds, device numbers, holes, and the
  *   extended attributes user.*, security.*, trusted.* but trusted.overlay.*. Dropped: ACLs (squashfs has none), owner names, flags.

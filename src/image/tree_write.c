@@ -101,7 +101,9 @@ static void copy_holes(struct archive_entry *to, struct archive_entry *from)
 {
 	la_int64_t offset, length;
 
-	(void)archive_entry_sparse_reset(from);
+	/* libarchive drops a map that is one piece as long as the file here, but not its cursor: then there is nothing to go through. */
+	if (archive_entry_sparse_reset(from) == 0)
+		return;
 	while (archive_entry_sparse_next(from, &offset, &length) == ARCHIVE_OK)
 		archive_entry_sparse_add_entry(to, offset, length);
 }

@@ -207,6 +207,7 @@ static const struct tree_case whiteouts[] = {
 	  { { .type = 'f', .path = ".wh.d" }, { .type = 'd', .path = "d" }, { .type = 'f', .path = "d/a", .text = "1" } },
 	  "d 0755 0:0 d/ {trusted.overlay.opaque=y}\nf 0644 0:0 d/a = 1\n",
 	  NULL },
+	{ "in aufs's own", { { .type = 'd', .path = "./.wh..wh.plnk/" }, { .type = 'f', .path = "./.wh..wh.plnk/1.2", .text = "1" } }, "", NULL },
 	{ "aufs's own", { { .type = 'f', .path = ".wh..wh.plnk" }, { .type = 'f', .path = ".wh..wh.orph" } }, "", NULL },
 	{ "twice", { { .type = 'f', .path = ".wh.a" }, { .type = 'f', .path = ".wh.a" } }, "c 0000 0:0 a (0,0)\n", NULL },
 	{ "a name that only looks like one", { { .type = 'f', .path = "a.wh.b", .text = "1" } }, "f 0644 0:0 a.wh.b = 1\n", NULL },
@@ -242,6 +243,10 @@ static const struct tree_case refused[] = {
 	{ "root is no link", { { .type = 'l', .path = ".", .text = "/etc" } }, NULL, "replaces the root directory" },
 	{ "whiteout of nothing", { { .type = 'f', .path = ".wh." } }, NULL, "no valid whiteout" },
 	{ "whiteout of ..", { { .type = 'f', .path = "d/.wh..." } }, NULL, "no valid whiteout" },
+	{ "below a whiteout", { { .type = 'f', .path = ".wh.d/a", .text = "1" } }, NULL, "lies below a whiteout" },
+	{ "below a whiteout through a link",
+	  { { .type = 'l', .path = "l", .text = ".wh.d" }, { .type = 'f', .path = "l/a", .text = "1" } },
+	  NULL, "lies below a whiteout" },
 	{ "too long a name", { { .type = 'f', .path = LONG_256, .text = "1" } }, NULL, "longer than 255" },
 };
 
