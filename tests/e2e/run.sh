@@ -39,6 +39,10 @@ become_user() {
 	done
 	cp -a "$top/tests" "$stage/tests"
 	cp -a "$top/scripts" "$stage/scripts"
+	for part in busybox probe; do # the cache may be out of its sight, too
+		cp -a "$(grep "/$part-" <<<"$layouts")" "$stage/$part"
+		declare -gx "A3S_LAYOUT_$part=$stage/$part"
+	done
 	chmod -R a+rX "$work"
 	mkdir -m 700 "$work/user" "$work/user/run"
 	chown -R nobody: "$work/user"
