@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer of the web figures: the same kernel, machine line and image, but a network card and passt.
 
-passt-peer.py BUILD WORK HOME IMAGE PORT
+passt-peer.py BUILD WORK HOME IMAGE PORT COMMAND
 WORK/machine holds the machine line, NUL-separated, without kernel devices. The image's layers are found in HOME; a small
-init mounts them under a tmpfs, sets a static address and starts nginx. Runs until it is killed; prints "pids QEMU PASST".
+init mounts them under a tmpfs, sets a static address and starts the command. Runs until it is killed; prints "pids QEMU PASST".
 """
 import json
 import os
@@ -39,7 +39,7 @@ for d in proc sys dev; do /bin/busybox mount --bind /$d /t/root/$d; done
 /bin/busybox ip addr add ADDRESS/24 dev eth0
 /bin/busybox ip link set eth0 mtu 65520 up
 /bin/busybox ip route add default via GATEWAY
-exec /bin/busybox chroot /t/root nginx -g "daemon off;"
+exec /bin/busybox chroot /t/root sh -c "$(/bin/busybox cat /command)"
 """
 
 
@@ -50,7 +50,7 @@ def layers(home, image):
         return [f"{home}/images/layers/{digest.split(':')[1]}.squashfs" for digest in json.load(f)["rootfs"]["diff_ids"]]
 
 
-def initramfs(build, work):
+def initramfs(build, work, command):
     """The guest's own initramfs with another init: cpio archives may follow one another."""
     root = work + "/peer"
     os.makedirs(root + "/bin")
@@ -60,6 +60,8 @@ def initramfs(build, work):
     with open(root + "/init", "w", encoding="ascii") as f:
         f.write(INIT.replace("ADDRESS", ADDRESS).replace("GATEWAY", GATEWAY))
     os.chmod(root + "/init", 0o755)
+    with open(root + "/command", "w", encoding="ascii") as f:
+        f.write(command)
     extra = subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd=root, check=True, stdout=subprocess.PIPE).stdout
     path = work + "/peer.cpio"
     with open(path, "wb") as out, open(build + "/src/guest/initramfs", "rb") as guest:
@@ -69,11 +71,11 @@ def initramfs(build, work):
 
 
 def main():
-    build, work, home, image, port = sys.argv[1:]
+    build, work, home, image, port, command = sys.argv[1:]
     with open(work + "/machine", "rb") as f:
         machine = f.read().decode().rstrip("\0").split("\0")
     machine = [word.replace(" a3s.poweroff", "") for word in machine]
-    machine[machine.index("-initrd") + 1] = initramfs(build, work)
+    machine[machine.index("-initrd") + 1] = initramfs(build, work, command)
     for i, layer in enumerate(layers(home, image)):
         machine += ["-drive", f"file={layer},format=raw,if=none,id=l{i},readonly=on", "-device", f"virtio-blk-pci,drive=l{i},bus=port{i + 1},romfile="]
     ours, theirs = socket.socketpair()

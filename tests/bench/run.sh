@@ -188,20 +188,24 @@ load_web() {
 	awk '/Requests\/sec/ { print $2 }' <<<"$out" >>"$work/web.$name.rate"
 	awk '/ 99%/ { v = $2; m = v ~ /us$/ ? 0.001 : v ~ /ms$/ ? 1 : 1000; sub(/[a-z]+$/, "", v); printf "%.2f\n", v * m }' <<<"$out" >>"$work/web.$name.p99"
 	echo $((($(ticks "$@") - before) * 100 / $(getconf CLK_TCK) / 5)) >>"$work/web.$name.cpu"
-	grep -q 'Socket errors' <<<"$out" && echo "   $name: $(grep 'Socket errors' <<<"$out")"
+	grep -E 'Socket errors|Non-2xx' <<<"$out" | sed "s/^/   $name: /"
 }
+
+# Without its access log: the two would send it different ways.
+QUIET_NGINX="sed -i 's,access_log .*,access_log off;,' /etc/nginx/nginx.conf; exec nginx -g 'daemon off;'"
 
 bench_web() {
 	local i qemu vsock
 	bed_possible >/dev/null || { echo "web: no namespaces here"; return; }
 	bed_up || die "no test bed"
-	in_product a3s-box run -d --name web -p 8080:80 nginx >/dev/null || die "no box"
+	in_product a3s-box run -d --name web -p 8080:80 nginx sh -c "$QUIET_NGINX" >/dev/null || die "no box"
 	qemu=$(pid_of web qemu-system) vsock=$(pid_of web a3s-box-vsock)
 	a3s-box run -d --name model nginx >/dev/null || die "no box"
 	bare_command
 	a3s-box rm -f model >/dev/null
 	printf '%s\0' "${bare[@]}" >"$work/machine"
-	in_product "$here/passt-peer.py" "$build" "$work" "$A3S_HOME" nginx 8081 >"$work/peer.log" 2>&1 &
+	# shellcheck disable=SC2086 # a command line, whose last program has the pid
+	$BED_ENTER_PRODUCT "$here/passt-peer.py" "$build" "$work" "$A3S_HOME" nginx 8081 "$QUIET_NGINX" >"$work/peer.log" 2>&1 {BED_ALIVE}>&- &
 	peer=$!
 	wait_for 60 in_outside curl -s -o /dev/null "http://$BED_INSIDE4:8081/64.txt" || { cat "$work/peer.log"; die "the peer does not answer"; }
 	wait_for 60 in_outside curl -s -o /dev/null "http://$BED_INSIDE4:8080/64.txt" || die "our nginx does not answer"
