@@ -260,3 +260,41 @@ void text_size(int64_t bytes, char ret[static 16])
 	}
 	(void)snprintf(ret, 16, "%.3g%s", v, units[unit]);
 }
+
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+char *text_put_base64(char *out, const uint8_t *data, size_t size)
+{
+	for (size_t i = 0; i < size; i += 3) {
+		size_t left = size - i;
+		uint32_t v = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (left > 2 ? data[i + 2] : 0);
+
+		*out++ = base64_digits[v >> 18];
+		*out++ = base64_digits[v >> 12 & 63];
+		*out++ = left > 1 ? base64_digits[v >> 6 & 63] : '=';
+		*out++ = left > 2 ? base64_digits[v & 63] : '=';
+	}
+	return out;
+}
+
+int text_decode_base64(char *text, size_t *ret_size)
+{
+	size_t length = strlen(text), n = 0;
+	uint32_t bits = 0;
+
+	while (length > 0 && text[length - 1] == '=' && strlen(text) - length < 2)
+		length--;
+	if (strlen(text) % 4)
+		return -EINVAL;
+	for (size_t i = 0; i < length; i++) {
+		const char *digit = memchr(base64_digits, text[i], 64);
+
+		if (!digit)
+			return -EINVAL;
+		bits = bits << 6 | (uint32_t)(digit - base64_digits);
+		if (i % 4)
+			text[n++] = (char)(bits >> (6 - 2 * (i % 4)));
+	}
+	*ret_size = n;
+	return 0;
+}

@@ -35,3 +35,8 @@ int64_t text_now_ns(void);
 void text_duration(int64_t seconds, char ret[static TEXT_TIME_MAX]);
 /* "187MB", "1.23GB": decimal, as docker's tables say. */
 void text_size(int64_t bytes, char ret[static 16]);
+
+/* Base64 (RFC 4648, section 4), 4 characters for each 3 bytes begun, no NUL. Returns the end of what was written. */
+char *text_put_base64(char *out, const uint8_t *data, size_t size);
+/* Decode the string in place; *ret_size bytes are at `text` then. -EINVAL: not base64, and text is spoilt. */
+int text_decode_base64(char *text, size_t *ret_size);

@@ -126,15 +126,14 @@ static int tag(struct cli *cli, void *options, char **args, struct failure *f)
 }
 
 /* A box that has the image, running or not. */
-static bool image_in_use(void *context, const char *id, char ret_holder[static 128])
+static int image_in_use(void *context, const char *id, char ret_holder[static 128], struct failure *f)
 {
 	const struct cli *cli = context;
-	struct failure ignored = { 0 };
 	struct box_list list;
 	bool found = false;
 
-	if (box_list_read(&cli->home, &list, &ignored) < 0)
-		return false;
+	if (box_list_read(&cli->home, &list, f) < 0)
+		return -1;
 	for (size_t i = 0; !found && i < list.n; i++) {
 		const struct box_config *c = &list.entries[i].config;
 

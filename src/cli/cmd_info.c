@@ -26,7 +26,7 @@ static const struct option_spec options_table[] = {
 	{ 0 },
 };
 
-/* First line of `program --version`, from its first digit to the blank after it; "" when it is missing. */
+/* First line of `program --version`, from its first digit to the blank after it, or "unknown"; "" when it is missing. */
 static json_t *program_version(const char *program)
 {
 	const char *argv[] = { program, "--version", NULL };
@@ -35,8 +35,11 @@ static json_t *program_version(const char *program)
 
 	if (proc_run(argv, &output) != 0 || !output)
 		return json_string("");
-	p = output + strcspn(output, "0123456789\n");
-	return json_stringn(p, strcspn(p, " \n"));
+	output[strcspn(output, "\n")] = '\0';
+	p = output + strcspn(output, "0123456789");
+	if (!*p) /* passt of a build that was not tagged: "passt unknown version" */
+		return json_string(*output ? "unknown" : "");
+	return json_stringn(p, strcspn(p, " "));
 }
 
 /* The release in the guest kernel's banner, "Linux version 6.1.0-56-cloud-amd64 (...". */

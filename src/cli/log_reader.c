@@ -135,6 +135,7 @@ void log_reader_deinit(struct log_reader *r)
 	if (r->file)
 		fclose(r->file);
 	free(r->line);
+	free(r->bytes);
 	json_decref(r->parsed);
 	*r = (struct log_reader){ 0 };
 }
@@ -165,6 +166,22 @@ static int read_line(struct log_reader *r)
 	}
 }
 
+/* What is no UTF-8 cannot stand in a JSON string: the line has it once more, in base64. */
+static void take_true_bytes(struct log_reader *r, struct log_entry *entry)
+{
+	const char *encoded = json_str(r->parsed, "bytes", NULL);
+	size_t size;
+
+	if (!encoded)
+		return;
+	free(r->bytes);
+	r->bytes = strdup(encoded);
+	if (r->bytes && text_decode_base64(r->bytes, &size) == 0) {
+		entry->text = r->bytes;
+		entry->size = size;
+	}
+}
+
 static bool parse_line(struct log_reader *r, struct log_entry *ret)
 {
 	json_t *text;
@@ -176,6 +193,7 @@ static bool parse_line(struct log_reader *r, struct log_entry *ret)
 		return false;
 	ret->text = json_string_value(text);
 	ret->size = json_string_length(text);
+	take_true_bytes(r, ret);
 	ret->stream = json_str(r->parsed, "stream", "stdout");
 	if (text_to_time(json_str(r->parsed, "time", ""), &ret->time_ns) < 0)
 		ret->time_ns = 0;

@@ -31,6 +31,7 @@ struct log_entry {
  * struct log_reader - a place in a box's log
  * @base:	path of log.json
  * @rest:	bytes of a line whose end has not been written yet
+ * @bytes:	those of the entry read last, if it is not UTF-8
  */
 struct log_reader {
 	char base[PATH_MAX];
@@ -39,6 +40,7 @@ struct log_reader {
 	char *line;
 	size_t room, rest;
 	json_t *parsed;
+	char *bytes;
 };
 
 /* tail < 0: from the beginning; else the last `tail` entries. A box without a log yet is fine. */

@@ -5,14 +5,32 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/own.h"
 #include "cli/command.h"
+
+/* docker's commands that we do not have yet; `network` and the like are groups. */
+static const char *const later[] = {
+	"builder", "build", "buildx", "commit", "compose", "config", "context", "cp", "diff", "events", "export", "history",
+	"import", "manifest", "network", "node", "pause", "plugin", "push", "rename", "save", "search", "secret", "service",
+	"stack", "stats", "swarm", "system", "top", "trust", "unpause", "update", "volume",
+};
+
+static bool comes_later(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+		if (strcmp(later[i], word) == 0)
+			return true;
+	return false;
+}
 
 static int fail_unknown(const char *word)
 {
 	const struct command *nearest = command_nearest(word);
 	struct failure f = { 0 };
 
-	if (nearest)
+	if (comes_later(word))
+		fail(&f, EXIT_USAGE, "not supported yet: %s", word);
+	else if (nearest)
 		fail(&f, EXIT_USAGE, "unknown command: %s; the nearest that exists is \"%s\"", word, nearest->name);
 	else
 		fail(&f, EXIT_USAGE, "unknown command: %s; --help lists the commands", word);

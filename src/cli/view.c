@@ -15,7 +15,7 @@
 #define NS 1000000000LL
 
 static const struct listing_title titles[] = {
-	{ "ID", "BOX ID" },	   { "Image", "IMAGE" },   { "Command", "COMMAND" },   { "CreatedAt", "CREATED AT" },
+	{ "ID", "CONTAINER ID" },	   { "Image", "IMAGE" },   { "Command", "COMMAND" },   { "CreatedAt", "CREATED AT" },
 	{ "RunningFor", "CREATED" }, { "State", "STATE" }, { "Status", "STATUS" },     { "Ports", "PORTS" },
 	{ "Names", "NAMES" },	   { "Labels", "LABELS" }, { "Networks", "NETWORKS" }, { "Mounts", "MOUNTS" },
 	{ 0 },

@@ -80,11 +80,11 @@ int image_list(const struct home *home, struct image **ret, size_t *ret_n, struc
 void image_list_free(struct image *images, size_t n);
 int image_tag(struct home *home, const char *source, const char *target, struct failure *f);
 /**
- * Remove a reference, and the image with its layers when it was the last one. `in_use` says whether a box needs the image
- * (its holder's name is put into the sentence). fn hears "Untagged: ..." and "Deleted: ..." lines.
+ * Remove a reference, and the image with its layers when it was the last one. `in_use` says whether a box needs the image:
+ * 1 and its holder's name, 0, or -1 and a sentence when that cannot be known, and nothing is removed. fn hears "Untagged: ..." and "Deleted: ..." lines.
  */
 int image_remove(struct home *home, const char *name, bool force,
-		 bool (*in_use)(void *context, const char *id, char ret_holder[static 128]),
+		 int (*in_use)(void *context, const char *id, char ret_holder[static 128], struct failure *f),
 		 void (*fn)(void *context, const char *line), void *context, struct failure *f);
 /* Path of disk.vmdk, and the files that it names in order: table, then layers (NULL-terminated vector, freed with strv_free()). */
 int image_disk(const struct home *home, const char *id, char ret_vmdk[static 4096], char ***ret_files, struct failure *f);

@@ -17,7 +17,7 @@
 struct removal {
 	struct home *home;
 	bool force;
-	bool (*in_use)(void *context, const char *id, char ret_holder[static 128]);
+	int (*in_use)(void *context, const char *id, char ret_holder[static 128], struct failure *f);
 	void (*fn)(void *context, const char *line);
 	void *context;
 };
@@ -60,8 +60,10 @@ static int refuse_in_use(const struct removal *r, const char *id, const char *na
 {
 	char holder[128] = "";
 
-	if (!r->in_use || !r->in_use(r->context, id, holder))
-		return 0;
+	int used = r->in_use ? r->in_use(r->context, id, holder, f) : 0;
+
+	if (used <= 0)
+		return used;
 	return fail(f, EXIT_IN_USE, "cannot remove %s: image %.12s is used by box %s; remove that box first", name, digest_hex(id), holder);
 }
 
@@ -106,7 +108,7 @@ static int remove_locked(const struct removal *r, const char *name, struct catal
 	if (by_name && (strcmp(list, "digests") == 0 ? n > 0 : n > 1))
 		return untag_one(r, c, entry, list, reference, f);
 	if (refuse_in_use(r, id, name, f) < 0)
-		return by_name && r->force ? untag_one(r, c, entry, list, reference, f) : -1;
+		return by_name && r->force && f->code == EXIT_IN_USE ? untag_one(r, c, entry, list, reference, f) : -1;
 	if (!by_name && n > 1 && !r->force)
 		return fail(f, EXIT_FAILED, "image %.12s has %zu names: remove them one by one, or use force", digest_hex(id), n);
 	untag_all(r, entry);
@@ -119,7 +121,7 @@ static int remove_locked(const struct removal *r, const char *name, struct catal
 }
 
 int image_remove(struct home *home, const char *name, bool force,
-		 bool (*in_use)(void *context, const char *id, char ret_holder[static 128]),
+		 int (*in_use)(void *context, const char *id, char ret_holder[static 128], struct failure *f),
 		 void (*fn)(void *context, const char *line), void *context, struct failure *f)
 {
 	const struct removal removal = { .home = home, .force = force, .in_use = in_use, .fn = fn, .context = context };

@@ -166,6 +166,10 @@ static void on_agent_frame(struct agent_client *client, enum frame_type type, co
 
 	if (type != FRAME_REPLY)
 		return;
+	if (life->signals_unanswered > 0) { /* replies come in the order of the requests; the end of main shows elsewhere */
+		life->signals_unanswered--;
+		return;
+	}
 	if (life->phase == LIFE_CONFIGURING && ok)
 		life_enter(life, LIFE_STARTING);
 	else if (life->phase == LIFE_CONFIGURING)
@@ -178,6 +182,7 @@ static void on_agent_lost(struct agent_client *client)
 {
 	struct life *life = container_of(client, struct life, control);
 
+	life->signals_unanswered = 0;
 	if (life->phase == LIFE_CONFIGURING)
 		fault_with_console(life, "the guest hung up while it was configured");
 	else if (life->phase == LIFE_CLOSING)
@@ -505,6 +510,15 @@ bool life_is_running(const struct life *life)
 	return life->phase == LIFE_RUNNING;
 }
 
+/* On the control connection; on main's own, behind what it has not read yet, while there is none. */
+void life_signal(struct life *life, int signal)
+{
+	if (agent_client_request(&life->control, json_pack("{s:s, s:i}", "op", "signal", "signal", signal)) == 0)
+		life->signals_unanswered++;
+	else
+		streams_signal(&life->streams, signal);
+}
+
 static void on_kill_limit(struct loop_timer *timer)
 {
 	life_break(container_of(timer, struct life, deadline), "killed");
@@ -519,7 +533,7 @@ void life_kill(struct life *life)
 	}
 	if (life->phase != LIFE_RUNNING)
 		return;
-	streams_signal(&life->streams, SIGKILL);
+	life_signal(life, SIGKILL);
 	loop_timer_set(life->loop, &life->deadline, 5000, on_kill_limit);
 }
 
@@ -535,7 +549,7 @@ void life_stop(struct life *life, int signal, int timeout)
 		return;
 	}
 	life->stopping = true;
-	streams_signal(&life->streams, signal);
+	life_signal(life, signal);
 	if (timeout > 0)
 		loop_timer_set(life->loop, &life->deadline, timeout * 1000LL, on_stop_limit);
 }

@@ -77,6 +77,7 @@ struct life {
 	unsigned layers;
 	uint16_t columns, rows;
 	int64_t since_ms;
+	unsigned signals_unanswered;
 	bool ran, stopping, killed;
 };
 #define LIFE_NULL                                                                                              \
@@ -116,5 +117,7 @@ void life_write_state(struct life *life, enum box_status status);
 extern const struct clients_handlers life_clients_handlers;
 /* Kill the main process, and the VM when that does not help. */
 void life_kill(struct life *life);
+/* Signal the running main process; arrives even when its standard input is full. */
+void life_signal(struct life *life, int signal);
 /* Whether something is left to be stopped. */
 bool life_is_running(const struct life *life);

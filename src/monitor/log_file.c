@@ -91,22 +91,6 @@ static char *put_string(char *out, const uint8_t *data, size_t size, bool *ret_e
 	return out;
 }
 
-static char *put_base64(char *out, const uint8_t *data, size_t size)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < size; i += 3) {
-		size_t left = size - i;
-		uint32_t v = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (left > 2 ? data[i + 2] : 0);
-
-		*out++ = digits[v >> 18];
-		*out++ = digits[v >> 12 & 63];
-		*out++ = left > 1 ? digits[v >> 6 & 63] : '=';
-		*out++ = left > 2 ? digits[v & 63] : '=';
-	}
-	return out;
-}
-
 static int file_open(struct log_file *log, int flags)
 {
 	struct stat st;
@@ -175,7 +159,7 @@ static char *put_object(char *out, enum log_stream stream, const uint8_t *data, 
 	text_time(text_now_ns(), time);
 	out = put(out, time);
 	if (!exact)
-		out = put_base64(put(out, "\",\"bytes\":\""), data, size);
+		out = text_put_base64(put(out, "\",\"bytes\":\""), data, size);
 	return put(out, "\"}\n");
 }
 

@@ -33,7 +33,7 @@ static void on_signal(struct life *life, struct client *client, const json_t *re
 	} else if (!life_is_running(life)) {
 		client_reply_error(client, "the box is not running", 1);
 	} else {
-		streams_signal(&life->streams, (int)signal);
+		life_signal(life, (int)signal);
 		client_reply(client, json_pack("{s:b}", "ok", 1));
 	}
 }
@@ -82,10 +82,16 @@ static void on_request(struct clients *clients, struct client *client, const cha
 static void on_input(struct clients *clients, enum frame_type type, const uint8_t *payload, size_t size)
 {
 	struct life *life = life_of(clients);
+	struct wire w = wire_reader(payload, size);
 
+	if (type == FRAME_SIGNAL && size == 4 && life_is_running(life)) {
+		uint32_t signal = wire_le32(&w);
+
+		if (is_signal(signal))
+			life_signal(life, (int)signal);
+		return;
+	}
 	if (type == FRAME_RESIZE && size == 4 && life->phase < LIFE_STARTING) {
-		struct wire w = wire_reader(payload, size);
-
 		life->columns = wire_le16(&w);
 		life->rows = wire_le16(&w);
 		return;

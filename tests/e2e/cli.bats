@@ -131,6 +131,8 @@ no_box() {
 	complains "run"
 	try "1|125" a3s-box rm
 	complains "rm"
+	try 125 a3s-box volume ls
+	complains "not supported yet: volume"
 	try 125 a3s-box nosuch
 	complains "nosuch"
 	try 1 a3s-box stop nosuchbox

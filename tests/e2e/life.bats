@@ -45,6 +45,26 @@ teardown_file() {
 	try 0 a3s-box rm deaf
 }
 
+# writer_waits FIFO_WRITER: it sleeps in a write because nobody reads
+writer_waits() {
+	grep -q pipe_write "/proc/$1/wchan"
+}
+
+@test "C02: stop and kill arrive at a box that does not read its full standard input" {
+	mkfifo "$A3S_T/input"
+	a3s-box run -i --name full probe signals 3 15 <"$A3S_T/input" >/dev/null 2>&1 3>&- &
+	local run=$! code=0
+	yes >"$A3S_T/input" 2>/dev/null 3>&- &
+	local writer=$!
+	log_line full waiting
+	wait_for "$A3S_LIMIT" writer_waits "$writer"
+	try 0 a3s-box stop full
+	wait "$run" || code=$?
+	same "$code" 3
+	wait "$writer" || true
+	try 0 a3s-box rm full
+}
+
 @test "C02: --init passes signals on and reaps" {
 	try 0 a3s-box run -d --init --name reaping probe sh -c '(true &) ; (sh -c "true" &); exec signals 5 15'
 	log_line reaping waiting
@@ -180,7 +200,7 @@ no_zombies() {
 
 @test "ps, inspect, wait, restart: docker's columns and forms" {
 	try 0 a3s-box ps
-	like "$out" "^(CONTAINER|BOX) ID +IMAGE +COMMAND +CREATED +STATUS +PORTS +NAMES"
+	like "$out" "^CONTAINER ID +IMAGE +COMMAND +CREATED +STATUS +PORTS +NAMES"
 	like "$out" "probe +\"signals 3 15\" .* Up .* main"
 	try 0 a3s-box ps -q --no-trunc
 	like "$out" '^[0-9a-f]{64}$'

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/unit.h"
@@ -118,6 +119,29 @@ static void vectors_own_their_strings(void **state)
 	strv_free(copy);
 }
 
+static void base64_round_trips_and_refuses_what_it_is_not(void **state)
+{
+	static const char *const wrong[] = { "A", "AAA", "AA=A", "A===", "AAA*", "AAAA=" };
+	uint8_t data[256];
+	char text[400], *end;
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 37);
+	for (size_t size = 0; size <= sizeof(data); size++) {
+		end = text_put_base64(text, data, size);
+		*end = '\0';
+		assert_int_equal(end - text, (size + 2) / 3 * 4);
+		assert_int_equal(text_decode_base64(text, &n), 0);
+		assert_int_equal(n, size);
+		assert_memory_equal(text, data, size);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		snprintf(text, sizeof(text), "%s", wrong[i]);
+		assert_int_equal(text_decode_base64(text, &n), -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +149,7 @@ int main(void)
 		cmocka_unit_test(names_sort_naturally), cmocka_unit_test(nearest_words_are_near),
 		cmocka_unit_test(times_round_trip), cmocka_unit_test(durations_read_like_docker),
 		cmocka_unit_test(sizes_read_like_docker), cmocka_unit_test(vectors_own_their_strings),
+		cmocka_unit_test(base64_round_trips_and_refuses_what_it_is_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,6 +137,17 @@ static void what_is_no_entry_is_left_out(void **state)
 	expect(0, 0);
 }
 
+static void what_is_no_text_comes_as_it_was_written(void **state)
+{
+	struct log_entry e;
+
+	add("{\"log\":\"\\ufffd\\ufffd\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-31T12:00:00.000000000Z\",\"bytes\":\"/wAK\"}\n");
+	assert_int_equal(log_reader_init(&reader, &home, id, -1, &f), 0);
+	assert_int_equal(log_reader_next(&reader, &e), 1);
+	assert_int_equal(e.size, 3);
+	assert_memory_equal(e.text, "\xff\0\n", 3);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -146,6 +157,7 @@ int main(void)
 		TEST(lost_files_are_stepped_over),
 		TEST(tail_counts_across_files),
 		TEST(what_is_no_entry_is_left_out),
+		TEST(what_is_no_text_comes_as_it_was_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ static void print_loaded(void *context, const char *reference)
 }
 
 /* IMAGE_IN_USE names an image id that a box is said to have. */
-static bool in_use(void *context, const char *id, char ret_holder[static 128])
+static int in_use(void *context, const char *id, char ret_holder[static 128], struct failure *f)
 {
 	const char *used = getenv("IMAGE_IN_USE");
 
