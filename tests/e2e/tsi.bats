@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Mode TSI: programs in the box talk to the outside as if they ran where the product runs (T01 T02 T03 T05 T07 T12 T22 T27
+# Mode TSI: programs in the box talk to the outside as if they ran where the product runs (T01 T02 T03 T04 T05 T07 T12 T22 T27
 # T28). Each check is made first by the same program outside of any box, as a control.
 
 load ../lib/common
@@ -67,6 +67,44 @@ both() {
 	like "$out" "192.0.2.1/80 ENETUNREACH at once"
 	like "$out" "198.51.100.99/80 EHOSTUNREACH"
 	like "$out" "198.51.100.66/80 ETIMEDOUT later"
+}
+
+@test "T04: a connect that is under way holds up nobody, and can be undone" {
+	both pending "$BED_OUTSIDE4" 198.51.100.66
+}
+
+syn_sent() {
+	in_product ss -Htn state syn-sent dst 198.51.100.66
+}
+
+no_syn_sent() {
+	[ -z "$(syn_sent)" ]
+}
+
+# The host by itself would try for two minutes.
+@test "T04 T22: the host stops connecting when the program gives up" {
+	local way
+	in_product_root sh -c 'echo 6 >/proc/sys/net/ipv4/tcp_syn_retries'
+	wait_for 20 no_syn_sent # of earlier tests
+	for way in close disconnect shutdown timeout; do
+		a3s-box exec -i tsi python3 /probe/net.py abandon $way 198.51.100.66 >"$A3S_T/$way" 2>&1 <"$BED_PIPE" 3>&- &
+		wait_for "$A3S_LIMIT" grep -q "gave up" "$A3S_T/$way"
+		wait_for 1 no_syn_sent
+		unlike "$(<"$A3S_T/$way")" "not ok"
+		kill_in tsi abandon
+		wait $! || true
+	done
+	a3s-box exec tsi python3 /probe/net.py abandon killed 198.51.100.66 >"$A3S_T/killed" 2>&1 </dev/null 3>&- &
+	wait_for "$A3S_LIMIT" grep -q connecting "$A3S_T/killed"
+	wait_for 10 syn_is_sent
+	kill_in tsi abandon
+	wait_for 1 no_syn_sent
+	wait $! || true
+	in_product_root sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_syn_retries'
+}
+
+syn_is_sent() {
+	[ -n "$(syn_sent)" ]
 }
 
 @test "T05: epoll, poll and select, registered before and after connect" {

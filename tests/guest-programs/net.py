@@ -5,6 +5,7 @@
 net.py CASE [ARGUMENT...]     one line per check, "ok ..." or "not ok ...: what was seen"; exit status 1 when one failed
 """
 import array
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -111,6 +112,80 @@ def case_errors(*targets):
         late = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         print(target, "non-blocking", bool(writable), name_of(late if first == errno.EINPROGRESS else first), flush=True)
         s.close()
+
+
+# --- T04
+
+def disconnect(s):
+    """connect() to AF_UNSPEC, for which Python has no word."""
+    return ctypes.CDLL(None, use_errno=True).connect(s.fileno(), bytes(16), 16)
+
+
+def pending(hole):
+    s = socket.socket(family_of(hole))
+    s.setblocking(False)
+    equal("T04 non-blocking connect", name_of(s.connect_ex((hole, 80))), "EINPROGRESS")
+    return s
+
+
+def failing(label, want, action):
+    try:
+        check(label, False, f"no error, {action()!r}")
+    except OSError as e:
+        equal(label, name_of(e.errno), want)
+
+
+def case_pending(host, hole):
+    """What may be done with a socket that is being connected, and that it holds up nobody else."""
+    s = pending(hole)
+    equal("T04 connect again", name_of(s.connect_ex((hole, 80))), "EALREADY")
+    equal("T04 SO_ERROR", s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
+    equal("T04 no event", select.select([s], [s], [], 0.1), ([], [], []))
+    failing("T04 getpeername", "ENOTCONN", s.getpeername)
+    failing("T04 send", "EAGAIN", lambda: s.send(b"x"))
+    failing("T04 recv", "EAGAIN", lambda: s.recv(1))
+    started = time.monotonic()
+    other = connect(host, 7)
+    other.sendall(b"other")
+    equal("T04 another connection", other.recv(10), b"other")
+    check("T04 it was not delayed", time.monotonic() - started < 1.0, time.monotonic() - started)
+    equal("T04 disconnect", disconnect(s), 0)
+    s.settimeout(None)  # with a timeout, Python's connect() is a non-blocking one and a wait
+    equal("T04 connect elsewhere", s.connect_ex((host, 7)), 0)
+    equal("T04 connect once more", name_of(s.connect_ex((host, 7))), "EISCONN")
+    s.sendall(b"same")
+    equal("T04 and it works", s.recv(10), b"same")
+
+    s = socket.socket(family_of(hole))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100000))
+    equal("T04 SO_SNDTIMEO", name_of(s.connect_ex((hole, 80))), "EINPROGRESS")
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 0))
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    libc = ctypes.CDLL(None, use_errno=True)
+    name = struct.pack("=HH4s8x", socket.AF_INET, socket.htons(80), socket.inet_aton(hole))
+    s = socket.socket()
+    signal.siginterrupt(signal.SIGALRM, True)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    check("T04 a signal", libc.connect(s.fileno(), name, 16) == -1 and ctypes.get_errno() == errno.EINTR, name_of(ctypes.get_errno()))
+    s.setblocking(False)
+    equal("T04 the connect goes on", name_of(s.connect_ex((hole, 80))), "EALREADY")
+
+
+def case_abandon(way, hole):
+    """Gives up on a connect that nobody answers, says so, and lives on."""
+    if way == "killed":
+        print("connecting", flush=True)
+        socket.create_connection((hole, 80))
+    elif way == "timeout":
+        try:
+            socket.create_connection((hole, 80), 0.3)
+        except TimeoutError:
+            pass
+    else:
+        s = pending(hole)
+        {"close": s.close, "disconnect": lambda: disconnect(s), "shutdown": lambda: s.shutdown(socket.SHUT_WR)}[way]()
+    print("gave up", flush=True)
+    sys.stdin.read()
 
 
 # --- T05

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,55 @@ static void refused_says_why(void **state)
 	assert_int_equal(le32toh(got.error), ECONNREFUSED);
 	guest_expect(g, OP(RST), TSI_PORT_STREAM, PORT);
 	assert_int_equal(g->device.table.n_used, 1);
+	guest_stop(g);
+}
+
+/* The port of a listener that leaves further clients without an answer; the sockets that it takes for that. */
+static uint16_t silent_port(struct guest *g, int fds[2])
+{
+	struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htobe32(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(name);
+
+	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fds[0], (struct sockaddr *)&name, size), 0);
+	assert_int_equal(listen(fds[0], 0), 0);
+	assert_int_equal(getsockname(fds[0], (struct sockaddr *)&name, &size), 0);
+	fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fds[1], (struct sockaddr *)&name, size), 0);
+	return be16toh(name.sin_port);
+}
+
+/* T04: a program gives up on a connect: so does the host, at once. */
+static void abandoned_connect(void **state)
+{
+	static const uint16_t ways[] = { OP(SHUTDOWN), OP(RST) };
+	struct guest *g = &guest;
+	int fds[2];
+	uint16_t port = silent_port(g, fds);
+
+	guest_start(g, true, NULL);
+	guest_open_tsi(g);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct tsi_message m = { .type = htole16(TSI_CONNECT), .port = htole32(PORT), .remote = address_v4(TSI_ADDRESS_HOST, port) };
+		struct connection *c;
+		int fd;
+
+		guest_message(g, &m);
+		guest_stream(g, OP(REQUEST), PORT, TSI_PORT_STREAM, NULL, 0);
+		guest_expect_silence(g);
+		c = connection_find(&g->device, PORT, TSI_PORT_STREAM);
+		assert_non_null(c);
+		fd = c->io.fd;
+		assert_true(fcntl(fd, F_GETFD) >= 0);
+		guest_stream(g, ways[i], PORT, TSI_PORT_STREAM, NULL, 0);
+		if (ways[i] == OP(SHUTDOWN))
+			guest_expect(g, OP(RST), TSI_PORT_STREAM, PORT);
+		guest_expect_silence(g);
+		assert_true(fcntl(fd, F_GETFD) < 0);
+		assert_int_equal(g->device.table.n_used, 1);
+	}
+	close(fds[0]);
+	close(fds[1]);
 	guest_stop(g);
 }
 
@@ -393,6 +443,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream_goes_out),
 		cmocka_unit_test(refused_says_why),
+		cmocka_unit_test(abandoned_connect),
 		cmocka_unit_test(loopback_is_refused),
 		cmocka_unit_test(guest_half_closes),
 		cmocka_unit_test(host_half_closes),
