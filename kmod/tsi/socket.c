@@ -52,6 +52,8 @@ static int socket_release(struct socket *sock)
 	lock_sock(sk);
 	link = tsi_socket_take_link(socket);
 	release_sock(sk);
+	if (link && link->kind == &tsi_stream_kind)
+		tsi_stream_linger(link);
 	if (link)
 		link->kind->retire(link);
 	skb_queue_purge(&socket->queue);

@@ -134,6 +134,27 @@ static bool stream_should_reset(struct tsi_link *link)
 	return (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime) || tsi_link_has_data(link);
 }
 
+static bool stream_is_closed(struct sock *sk, struct tsi_link *link)
+{
+	return tsi_link_state(link) == TSI_LINK_CLOSED;
+}
+
+void tsi_stream_linger(struct tsi_link *link)
+{
+	struct sock *sk = link->owner;
+	long timeout = sk->sk_lingertime;
+
+	if (!sock_flag(sk, SOCK_LINGER) || !timeout || current->flags & PF_EXITING)
+		return;
+	if (tsi_link_state(link) != TSI_LINK_OPEN || stream_should_reset(link))
+		return;
+	tsi_output_flush(&stream_of(link)->output, sk, true);
+	if (tsi_control_option(link->port, TSI_OPTION_LINGER, DIV_ROUND_UP(timeout, HZ)))
+		return;
+	kernel_sock_shutdown(link->vsock, SHUT_RDWR);
+	(void)tsi_socket_wait(sk, link, &timeout, stream_is_closed, false);
+}
+
 static void stream_retire(struct tsi_link *link)
 {
 	struct tsi_output *output = &stream_of(link)->output;

@@ -29,6 +29,9 @@ ssize_t tsi_stream_splice_read(struct socket *sock, loff_t *pos, struct pipe_ino
 int tsi_stream_adopt(struct socket *sock, struct socket *vsock, const struct tsi_address *local,
 		     const struct tsi_address *remote);
 
+/* What SO_LINGER asks of close(): waits until the peer has everything, the time is over, or a signal comes. */
+void tsi_stream_linger(struct tsi_link *link);
+
 /* An option that held bytes back may not do so any more. */
 void tsi_stream_push(struct tsi_link *link, const struct sock *sk);
 

@@ -25,9 +25,10 @@
  *
  * The last packets of a connection are vsock's own: SHUTDOWN for each half, RST. The host sends SHUTDOWN for a half when
  * that half has ended on its socket (never both bits in one packet), and answers the guest's SHUTDOWN of both halves with
- * RST at once, whatever it still has to deliver: the guest's close waits for nothing. An RST that the guest did not ask
- * for is to the program what TCP's is: ECONNRESET, or EPIPE after end of file. RESET(port, error) may precede it where the
- * error is another.
+ * RST at once, whatever it still has to deliver: the guest's close waits for nothing. Lingering is the exception: after
+ * OPTION(port, LINGER) above 0 the RST comes when the peer has acknowledged everything, or at a second SHUTDOWN of both
+ * halves, which the guest sends when its program has waited long enough. An RST that the guest did not ask for is to the
+ * program what TCP's is: ECONNRESET, or EPIPE after end of file. RESET(port, error) may precede it where the error is another.
  *
  * All integers little-endian, but for tsi_address.port, which is in network order as in struct sockaddr. Error numbers are
  * Linux's generic ones (asm-generic/errno.h), positive. Reserved fields are zero when sent and ignored when read.
@@ -120,7 +121,7 @@ enum tsi_option {
 	TSI_OPTION_KEEPIDLE = 3,  /* seconds */
 	TSI_OPTION_KEEPINTVL = 4, /* seconds */
 	TSI_OPTION_KEEPCNT = 5,
-	TSI_OPTION_LINGER = 6,	  /* seconds; 0xffffffff: off; 0: the close is a reset */
+	TSI_OPTION_LINGER = 6,	  /* 0xffffffff: off; 0: the close is a reset; else it waits for the peer: "lingering" above */
 	TSI_OPTION_USER_TIMEOUT = 7, /* milliseconds */
 };
 

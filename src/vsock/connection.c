@@ -466,6 +466,24 @@ static void on_reset(struct connection *c, const struct packet *p, const struct 
 		connection_drop(c, !both_ended);
 }
 
+void connection_lingered(struct connection *c)
+{
+	c->flags &= ~(uint32_t)CLOSE_LINGERS;
+	end(c, false);
+}
+
+/* The guest has closed its socket and waits for our RST. */
+static void on_close(struct connection *c)
+{
+	if (!(c->flags & LINGERS) || !c->kind->shut) {
+		end(c, false);
+		return;
+	}
+	/* One more, and it has waited long enough. */
+	c->flags = (c->flags & ~(uint32_t)LINGERS) | CLOSE_LINGERS;
+	c->kind->shut(c);
+}
+
 static void on_shutdown(struct connection *c, const struct packet *p, const struct iovec *iov, unsigned n)
 {
 	if (c->state != CONNECTION_OPEN) {
@@ -478,7 +496,7 @@ static void on_shutdown(struct connection *c, const struct packet *p, const stru
 	if (p->flags & PACKET_SHUTDOWN_SEND)
 		c->flags |= GUEST_SHUT_SEND;
 	if ((p->flags & PACKET_SHUTDOWN_BOTH) == PACKET_SHUTDOWN_BOTH)
-		end(c, false); /* the guest has closed its socket and waits for our RST */
+		on_close(c);
 	else if (c->kind->shut)
 		c->kind->shut(c);
 }

@@ -70,6 +70,8 @@ enum connection_flags {
 	FAR_SHUT = 1 << 19,	   /* the guest's end-of-file was passed on */
 	FAR_CONNECTED = 1 << 21,
 	CREDIT_REQUESTED = 1 << 20, /* and not answered yet */
+	LINGERS = 1 << 22,	    /* the guest's close is to be answered when its bytes have arrived */
+	CLOSE_LINGERS = 1 << 23,    /* it came, and has not been answered */
 
 	IN_TABLE = 1 << 24, /* found by its ports */
 	IN_READY = 1 << 25,
@@ -206,6 +208,8 @@ struct connection *connection_at(struct device *d, uint32_t index, uint32_t gene
 void connection_fail(struct connection *c, int error);
 /* Out of the table at once, without a word to the guest. */
 void connection_drop(struct connection *c, bool reset);
+/* Its bytes have arrived: answers a close that waited for that (CLOSE_LINGERS). */
+void connection_lingered(struct connection *c);
 /* Its last byte has gone out: for one in DETACHED. */
 void connection_drained(struct connection *c);
 /* A packet of the guest for it; iov holds its payload. */

@@ -136,15 +136,33 @@ void stream_push(struct connection *c, const struct iovec *iov, unsigned n, uint
 		connection_fail(c, ENOBUFS);
 }
 
+/* Whether the peer has everything, our FIN included. The kernel reports when it has: EPOLLOUT. */
+static bool is_acknowledged(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t size = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+		return true;
+	return info.tcpi_state == TCP_FIN_WAIT2 || info.tcpi_state == TCP_TIME_WAIT || info.tcpi_state == TCP_CLOSE;
+}
+
+static void end_lingering(struct connection *c)
+{
+	if (c->state != CONNECTION_OPEN || !(c->flags & CLOSE_LINGERS) || !(c->flags & FAR_SHUT))
+		return;
+	if (c->io.fd < 0 || is_acknowledged(c->io.fd))
+		connection_lingered(c);
+}
+
 static void pass_on_end(struct connection *c)
 {
-	if (c->io.fd < 0 || c->in.bytes || (c->flags & FAR_SHUT))
-		return;
-	if (!(c->flags & GUEST_SHUT_SEND))
-		return;
-	c->flags |= FAR_SHUT;
-	(void)shutdown(c->io.fd, SHUT_WR);
-	close_if_finished(c);
+	if (c->io.fd >= 0 && !c->in.bytes && !(c->flags & FAR_SHUT) && (c->flags & GUEST_SHUT_SEND)) {
+		c->flags |= FAR_SHUT;
+		(void)shutdown(c->io.fd, SHUT_WR);
+		close_if_finished(c);
+	}
+	end_lingering(c);
 }
 
 void stream_shut(struct connection *c)
@@ -298,6 +316,7 @@ static void stream_event(struct loop_io *io, uint32_t events)
 		c->flags |= FAR_WRITABLE;
 		if (c->in.bytes)
 			drain(c);
+		end_lingering(c);
 	}
 	if (c->io.fd < 0)
 		return;
@@ -414,10 +433,11 @@ void stream_option(struct connection *c, uint32_t option, uint32_t value)
 	if (c->io.fd < 0 || c->kind->push != stream_push)
 		return;
 	if (option == TSI_OPTION_LINGER) {
-		/* Only 0 matters here: other values are about who waits in close(), and we never wait. */
+		/* The host's own close never waits: with other values it is the guest's that does. */
 		struct linger linger = { .l_onoff = value == 0 };
 
 		(void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		c->flags = value && value != UINT32_MAX ? c->flags | LINGERS : c->flags & ~(uint32_t)LINGERS;
 	} else if (option < ARRAY_SIZE(options) && options[option].level) {
 		int v = (int)value;
 

@@ -429,6 +429,27 @@ def case_close(host):
     s = connect(host, 83)
     print("closed", s.getsockname()[1], flush=True)
     s.close()
+    close_lingers(host)
+
+
+def close_lingers(host):
+    s = connect(host, 86)  # which never reads
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 1))
+    s.setblocking(False)
+    try:
+        while s.send(bytes(65536)):
+            pass
+    except BlockingIOError:
+        pass
+    started = time.monotonic()
+    s.close()
+    check("T07 SO_LINGER: close waits for the peer, as long as it is told to", 0.9 < time.monotonic() - started < LIMIT, time.monotonic() - started)
+    s = connect(host, 9)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+    s.sendall(bytes(300000))
+    started = time.monotonic()
+    s.close()
+    check("T07 SO_LINGER: close returns when the peer has everything", time.monotonic() - started < LIMIT, time.monotonic() - started)
 
 
 # --- T12

@@ -237,6 +237,51 @@ static void linger_zero(void)
 	host_await_option(host.port, TSI_OPTION_LINGER, 0);
 }
 
+static void *close_slowly(void *arg)
+{
+	int *fds = arg;
+
+	close(fds[0]);
+	CHECK_EQ(write(fds[1], "", 1), 1);
+	return NULL;
+}
+
+static void linger(void)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 10 };
+	int fd = test_connect(OUTSIDE, 1000), closed[2], fds[2];
+	struct host_stream host = host_take();
+	pthread_t thread;
+	long start;
+
+	/* The close is answered when the stand-in closes. */
+	CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	CHECK_EQ(pipe(closed), 0);
+	fds[0] = fd;
+	fds[1] = closed[1];
+	test_send(fd, "data", 4);
+	CHECK_EQ(pthread_create(&thread, NULL, close_slowly, fds), 0);
+	host_await_option(host.port, TSI_OPTION_LINGER, 10);
+	CHECK_EQ(test_poll(closed[0], POLLIN, 50), 0);
+	test_expect(host.fd, "data", 4);
+	test_expect_eof(host.fd);
+	close(host.fd);
+	CHECK_EQ(test_poll(closed[0], POLLIN, linger.l_linger * 500), POLLIN);
+	pthread_join(thread, NULL);
+
+	/* Not for ever. */
+	fd = test_connect(OUTSIDE, 1000);
+	host = host_take();
+	linger.l_linger = 1;
+	CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	test_send(fd, "data", 4);
+	start = test_now_ms();
+	close(fd);
+	CHECK(test_now_ms() - start >= 900);
+	test_expect(host.fd, "data", 4);
+	test_expect_eof(host.fd);
+}
+
 static void signal_on_pipe(void)
 {
 	int fd = test_connect(OUTSIDE, 1000), status;
@@ -615,6 +660,7 @@ const struct test tests_stream[] = {
 	{ "T06 bound before it is connected", bound_before },
 	{ "T07 half-close either way", half_close },
 	{ "T07 SO_LINGER 0 and unread data reset", linger_zero },
+	{ "T07 SO_LINGER waits for the peer", linger },
 	{ "T07 SIGPIPE", signal_on_pipe },
 	{ "T09 options", options },
 	{ "T09 SO_RCVTIMEO and SO_SNDTIMEO from before the connect, EINTR", times_out },

@@ -146,6 +146,58 @@ static void loopback_is_refused(void **state)
 	guest_stop(g);
 }
 
+/* T07: an option of the stream's. */
+static void set_option(struct guest *g, enum tsi_option option, uint32_t value)
+{
+	struct tsi_message m = { .type = htole16(TSI_OPTION), .port = htole32(PORT), .error = htole32(option), .value = htole32(value) };
+
+	guest_message(g, &m);
+}
+
+/* T07: SO_LINGER: the close is answered when the peer has everything, or at the second one. */
+static void close_lingers(void **state)
+{
+	static uint8_t block[32768];
+	struct guest *g = &guest;
+	int small = 4096;
+	uint16_t port;
+	int listener = host_listen(&port);
+
+	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	for (int again = 0; again < 2; again++) {
+		int fd;
+
+		guest_start(g, true, NULL);
+		guest_open_tsi(g);
+		guest_connect(g, PORT, port);
+		fd = host_accept(g, listener);
+		for (int i = 0; i < 4; i++)
+			guest_stream(g, OP(RW), PORT, TSI_PORT_STREAM, block, sizeof(block));
+		set_option(g, TSI_OPTION_LINGER, 10);
+		guest_stream(g, OP(SHUTDOWN), PORT, TSI_PORT_STREAM, NULL, 0);
+		for (int i = 0; i < 5; i++)
+			guest_turn(g);
+		while (guest_receive(g, false))
+			assert_int_equal(g->last.op, OP(CREDIT_UPDATE));
+		if (again)
+			guest_stream(g, OP(SHUTDOWN), PORT, TSI_PORT_STREAM, NULL, 0);
+		else
+			for (int i = 0; i < 4; i++)
+				host_read(g, fd, block, sizeof(block));
+		do
+			assert_true(guest_receive(g, true));
+		while (g->last.op == OP(CREDIT_UPDATE));
+		assert_int_equal(g->last.op, OP(RST));
+		for (int i = 0; again && i < 4; i++)
+			host_read(g, fd, block, sizeof(block));
+		host_expect_end(g, fd);
+		assert_int_equal(g->device.table.n_used, 1);
+		close(fd);
+		guest_stop(g);
+	}
+	close(listener);
+}
+
 static void shut_half(struct guest *g, uint32_t from, uint32_t to, uint32_t halves)
 {
 	guest_send(g, VIRTIO_VSOCK_TYPE_STREAM, OP(SHUTDOWN), from, to, halves, NULL, 0);
@@ -444,6 +496,7 @@ int main(void)
 		cmocka_unit_test(stream_goes_out),
 		cmocka_unit_test(refused_says_why),
 		cmocka_unit_test(abandoned_connect),
+		cmocka_unit_test(close_lingers),
 		cmocka_unit_test(loopback_is_refused),
 		cmocka_unit_test(guest_half_closes),
 		cmocka_unit_test(host_half_closes),
