@@ -5,6 +5,7 @@
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
 
+#include "datagram.h"
 #include "input.h"
 #include "listen.h"
 #include "main.h"
@@ -187,6 +188,7 @@ static void control_greet(void)
 	if (control_send_locked(&hello))
 		return;
 	tsi_link_for_each(&tsi_listener_kind, control_announce_listener);
+	tsi_link_for_each(&tsi_carrier_kind, tsi_datagram_announce);
 	WRITE_ONCE(control.ready, tsi_link_state(&control.link->link) == TSI_LINK_OPEN);
 	wake_up_all(&control.wait);
 }

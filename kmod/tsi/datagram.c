@@ -11,6 +11,12 @@
  * Ping's datagram sockets are no different but for what is in the packet: an ICMP echo, whose identifier is the host
  * socket's out there and the program's in here.
  *
+ * A UDP socket that the program has given a port has its carrier from then on, so that the host finds it for clients of a
+ * published port. That carrier is opened again when the host has come back. Answers to such clients take the carrier too,
+ * even where inet would look inside: a client on the host's own loopback is called 127.0.0.1 here as it is there, and a
+ * socket that is bound to loopback may have clients from anywhere. These are remembered (struct outsider); an address
+ * that somebody inside has is always theirs.
+ *
  * A message of vsock may go out in parts when there is credit for a part only, and a part cannot be taken back. So a
  * datagram is only sent when there is credit for the whole, by one sender at a time (carrier.sending).
  */
@@ -21,6 +27,7 @@
 #include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/jhash.h>
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -44,6 +51,7 @@
 /**
  * struct carrier
  * @flush:	sends what waits, when vsock says that there may be room
+ * @reopen:	puts a new one in its place; has a reference
  * @sending:	one at a time
  * @answer:	to the last PEER: CARRIER_ASKED, 0, or a negative errno; with link.lock
  */
@@ -51,6 +59,7 @@ struct carrier {
 	struct tsi_link link;
 	struct tsi_input input;
 	struct work_struct flush;
+	struct work_struct reopen;
 	struct mutex sending;
 	int answer;
 };
@@ -64,6 +73,126 @@ static DEFINE_MUTEX(datagram_scratch_lock);
 static struct carrier *carrier_of(struct tsi_link *link)
 {
 	return container_of(link, struct carrier, link);
+}
+
+/* ---- clients of the host's that look like ours ---- */
+
+#define OUTSIDER_SETS 256
+#define OUTSIDER_WAYS 4
+#define OUTSIDER_TIMEOUT (180 * HZ) /* as long as the host remembers them */
+
+/**
+ * struct outsider - a client whose address alone does not say that it is outside
+ * @seen:	jiffies of the last datagram from there; 0 with an address that is not set: none
+ */
+struct outsider {
+	struct tsi_address address;
+	unsigned long seen;
+};
+
+static struct outsider outsiders[OUTSIDER_SETS][OUTSIDER_WAYS];
+static DEFINE_SPINLOCK(outsiders_lock);
+
+static bool address_is_loopback(const struct tsi_address *address)
+{
+	if (address->family == cpu_to_le16(TSI_FAMILY_V4))
+		return address->bytes[0] == 127;
+	return address->family == cpu_to_le16(TSI_FAMILY_V6) &&
+	       ipv6_addr_loopback((const struct in6_addr *)address->bytes);
+}
+
+static bool sock_is_on_loopback(const struct sock *sk)
+{
+	struct tsi_address bound = {};
+
+	tsi_address_of_sock(&bound, sk);
+	return address_is_loopback(&bound);
+}
+
+static struct outsider *outsider_set(const struct tsi_address *address)
+{
+	u32 hash = jhash(address->bytes, sizeof(address->bytes), (__force u32)address->port);
+
+	return outsiders[hash % OUTSIDER_SETS];
+}
+
+/* With the lock. */
+static struct outsider *outsider_find(struct outsider *set, const struct tsi_address *address)
+{
+	int i;
+
+	for (i = 0; i < OUTSIDER_WAYS; i++)
+		if (set[i].address.family == address->family && set[i].address.port == address->port &&
+		    !memcmp(set[i].address.bytes, address->bytes, sizeof(address->bytes)))
+			return &set[i];
+	return NULL;
+}
+
+static void outsider_remember(const struct tsi_address *address)
+{
+	struct outsider *set = outsider_set(address), *entry;
+	int i;
+
+	spin_lock_bh(&outsiders_lock);
+	entry = outsider_find(set, address);
+	for (i = 0; !entry && i < OUTSIDER_WAYS; i++)
+		if (!tsi_address_is_set(&set[i].address))
+			entry = &set[i];
+	if (!entry) {
+		entry = &set[0];
+		for (i = 1; i < OUTSIDER_WAYS; i++)
+			if (time_before(set[i].seen, entry->seen))
+				entry = &set[i];
+	}
+	entry->address = *address;
+	entry->seen = jiffies;
+	spin_unlock_bh(&outsiders_lock);
+}
+
+static bool outsider_is_known(const struct tsi_address *address)
+{
+	struct outsider *entry;
+	bool known;
+
+	spin_lock_bh(&outsiders_lock);
+	entry = outsider_find(outsider_set(address), address);
+	known = entry && time_before(jiffies, entry->seen + OUTSIDER_TIMEOUT);
+	if (known)
+		entry->seen = jiffies;
+	spin_unlock_bh(&outsiders_lock);
+	return known;
+}
+
+/* Whether a socket in here would get what is sent to that loopback address. */
+static bool datagram_is_taken_inside(const struct tsi_address *to, struct sock *sk)
+{
+	struct in6_addr v6;
+	struct sock *found;
+	__be32 v4;
+
+	rcu_read_lock();
+	if (to->family == cpu_to_le16(TSI_FAMILY_V4)) {
+		memcpy(&v4, to->bytes, sizeof(v4));
+		found = __udp4_lib_lookup(sock_net(sk), htonl(INADDR_LOOPBACK), inet_sk(sk)->inet_sport, v4, to->port,
+					  LOOPBACK_IFINDEX, 0, &udp_table, NULL);
+	} else {
+		memcpy(&v6, to->bytes, sizeof(v6));
+		found = __udp6_lib_lookup(sock_net(sk), &in6addr_loopback, inet_sk(sk)->inet_sport, &v6, to->port,
+					  LOOPBACK_IFINDEX, 0, &udp_table, NULL);
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+static bool datagram_is_outside(const struct tsi_address *to, struct sock *sk)
+{
+	bool loopback = address_is_loopback(to);
+
+	if (tsi_address_is_outside(to, sk))
+		return true;
+	if (sk->sk_protocol != IPPROTO_UDP || (!loopback && !sock_is_on_loopback(sk)) || !outsider_is_known(to))
+		return false;
+	return !loopback || !datagram_is_taken_inside(to, sk);
 }
 
 /* ---- from the host ---- */
@@ -192,7 +321,12 @@ static void datagram_deliver(struct sock *sk, const u8 *message, size_t len)
 
 	if (len < sizeof(source) || len > TSI_DATAGRAM_MAX)
 		return;
+	/* Connected to somebody inside. */
+	if (READ_ONCE(sk->sk_state) == TCP_ESTABLISHED && !datagram_is_ping(sk))
+		return;
 	memcpy(&source, message, sizeof(source));
+	if (!datagram_is_ping(sk) && (address_is_loopback(&source) || sock_is_on_loopback(sk)))
+		outsider_remember(&source);
 	skb = datagram_make(&source, message + sizeof(source), len - sizeof(source), sk);
 	if (!skb)
 		return;
@@ -347,8 +481,11 @@ static void carrier_flush_work(struct work_struct *work)
 		carrier_flush(&self->link, &socket->queue);
 }
 
+static void carrier_reopen_work(struct work_struct *work);
+
 static void carrier_init(struct tsi_link *link)
 {
+	INIT_WORK(&carrier_of(link)->reopen, carrier_reopen_work);
 	INIT_WORK(&carrier_of(link)->flush, carrier_flush_work);
 	mutex_init(&carrier_of(link)->sending);
 }
@@ -364,7 +501,7 @@ static void carrier_retire(struct tsi_link *link)
 	tsi_link_put(link);
 }
 
-static const struct tsi_link_kind carrier_kind = {
+const struct tsi_link_kind tsi_carrier_kind = {
 	.size = sizeof(struct carrier),
 	.init = carrier_init,
 	.data = datagram_on_data,
@@ -373,6 +510,29 @@ static const struct tsi_link_kind carrier_kind = {
 	.message = datagram_on_message,
 	.retire = carrier_retire,
 };
+
+/* Clients of a published port may be for it: the program has chosen its port. */
+static bool datagram_takes_clients(const struct sock *sk)
+{
+	return !datagram_is_ping(sk) && sk->sk_userlocks & SOCK_BINDPORT_LOCK && !sk->sk_bound_dev_if;
+}
+
+static int carrier_send_bound(struct tsi_link *link, const struct sock *sk)
+{
+	struct tsi_message message = {
+		.type = cpu_to_le16(TSI_DATAGRAM_BOUND),
+		.port = cpu_to_le32(link->port),
+	};
+	u32 bits = 0;
+
+	if (sk->sk_family == AF_INET6 && ipv6_only_sock(sk))
+		bits |= TSI_BOUND_V6ONLY;
+	if (sk->sk_reuseport)
+		bits |= TSI_BOUND_REUSEPORT;
+	message.value = cpu_to_le32(bits);
+	tsi_address_of_sock(&message.local, sk);
+	return tsi_control_send(&message);
+}
 
 static int carrier_announce(struct tsi_link *link, struct sock *sk)
 {
@@ -386,6 +546,8 @@ static int carrier_announce(struct tsi_link *link, struct sock *sk)
 	if (!datagram_is_ping(sk))
 		tsi_address_for_host(&message.local, sk);
 	err = tsi_control_send(&message);
+	if (!err && datagram_takes_clients(sk))
+		err = carrier_send_bound(link, sk);
 	return err ? err : tsi_link_connect(link, TSI_PORT_DATAGRAM);
 }
 
@@ -416,7 +578,7 @@ static struct tsi_link *carrier_ensure(struct sock *sk)
 		tsi_link_put(link);
 		carrier_retire(tsi_socket_take_link(socket));
 	}
-	link = tsi_link_new(&carrier_kind, SOCK_SEQPACKET, sk);
+	link = tsi_link_new(&tsi_carrier_kind, SOCK_SEQPACKET, sk);
 	if (IS_ERR(link))
 		return link;
 	refcount_inc(&link->references);
@@ -426,9 +588,74 @@ static struct tsi_link *carrier_ensure(struct sock *sk)
 		err = carrier_send_peer(link, &socket->peer);
 	if (!err)
 		return link;
-	carrier_retire(tsi_socket_take_link(socket));
+	if (datagram_takes_clients(sk))
+		carrier_break(link); /* found, and opened again, when the host is there */
+	else
+		carrier_retire(tsi_socket_take_link(socket));
 	tsi_link_put(link);
 	return ERR_PTR(err == -ENODEV || err == -ENOTCONN ? -ENETUNREACH : err);
+}
+
+static bool datagram_has_carrier(const struct sock *sk, const struct tsi_link *link)
+{
+	struct tsi_socket *socket;
+	bool has;
+
+	rcu_read_lock();
+	socket = tsi_socket_of(sk);
+	has = socket && rcu_access_pointer(socket->link) == link;
+	rcu_read_unlock();
+	return has;
+}
+
+/* With its carrier in place the socket is not being closed, and is not while it is locked. */
+static void carrier_reopen_work(struct work_struct *work)
+{
+	struct tsi_link *old = &container_of(work, struct carrier, reopen)->link, *link;
+	struct sock *sk = old->owner;
+
+	lock_sock(sk);
+	if (datagram_has_carrier(sk, old)) {
+		link = carrier_ensure(sk);
+		if (!IS_ERR(link))
+			tsi_link_put(link);
+	}
+	release_sock(sk);
+	tsi_link_put(old);
+}
+
+void tsi_datagram_announce(struct tsi_link *link)
+{
+	if (!datagram_takes_clients(link->owner))
+		return;
+	refcount_inc(&link->references);
+	if (!queue_work(tsi_workqueue, &carrier_of(link)->reopen))
+		tsi_link_put(link);
+}
+
+/* The host's part may fail: nobody outside can reach the socket then, but it works inside. Inet's answer is the answer. */
+int tsi_datagram_bind(struct socket *sock, struct sockaddr *name, int len)
+{
+	struct sock *sk = sock->sk;
+	struct tsi_link *link;
+	int err;
+
+	err = tsi_socket_base(sk)->bind(sock, name, len);
+	if (err || !datagram_takes_clients(sk))
+		return err;
+	lock_sock(sk);
+	link = tsi_socket_link(sk);
+	if (link && tsi_link_state(link) != TSI_LINK_CLOSED) {
+		(void)carrier_send_bound(link, sk);
+	} else {
+		if (link)
+			tsi_link_put(link);
+		link = carrier_ensure(sk);
+	}
+	release_sock(sk);
+	if (!IS_ERR(link))
+		tsi_link_put(link);
+	return 0;
 }
 
 static struct tsi_link *carrier_get(struct sock *sk)
@@ -546,7 +773,7 @@ int tsi_datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	bool outside;
 
 	if (msg->msg_namelen && msg->msg_name)
-		outside = tsi_address_parse(&to, msg->msg_name, msg->msg_namelen) && tsi_address_is_outside(&to, sk);
+		outside = tsi_address_parse(&to, msg->msg_name, msg->msg_namelen) && datagram_is_outside(&to, sk);
 	else
 		outside = datagram_peer(sk, &to);
 	return outside ? datagram_send(sk, &to, msg, len) : tsi_socket_base(sk)->sendmsg(sock, msg, len);
@@ -628,7 +855,7 @@ int tsi_datagram_connect(struct socket *sock, struct sockaddr *name, int len, in
 	struct tsi_address peer;
 	int err;
 
-	if (!tsi_address_parse(&peer, name, len) || !tsi_address_is_outside(&peer, sk)) {
+	if (!tsi_address_parse(&peer, name, len) || !datagram_is_outside(&peer, sk)) {
 		err = tsi_socket_base(sk)->connect(sock, name, len, flags);
 		if (err)
 			return err;

@@ -89,6 +89,7 @@ static void socket_make_datagram_ops(struct socket_ops *entry)
 	entry->ops = *entry->base;
 	entry->ops.owner = THIS_MODULE;
 	entry->ops.release = socket_release;
+	entry->ops.bind = tsi_datagram_bind;
 	entry->ops.connect = tsi_datagram_connect;
 	entry->ops.getname = tsi_datagram_getname;
 	entry->ops.shutdown = tsi_datagram_shutdown;

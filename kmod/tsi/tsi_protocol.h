@@ -21,7 +21,8 @@
  *   host:  CONNECTED(port, local)   then OP_RESPONSE          when the host's connect has succeeded
  *          FAILED(port, error)      then OP_RST               when it has not
  *   host:  INCOMING(port, listener) then OP_REQUEST from that port to the listener's port
- *   guest: DATAGRAM(port, local)    then OP_REQUEST from that port to TSI_PORT_DATAGRAM
+ *   guest: DATAGRAM(port, local), DATAGRAM_BOUND(port, local) when the program has chosen the port,
+ *                                   then OP_REQUEST from that port to TSI_PORT_DATAGRAM
  *
  * The last packets of a connection are vsock's own: SHUTDOWN for each half, RST. The host sends SHUTDOWN for a half when
  * that half has ended on its socket (never both bits in one packet), and answers the guest's SHUTDOWN of both halves with
@@ -90,7 +91,7 @@ enum tsi_message_type {
 	TSI_DATAGRAM = 5,   /* port; local if bound; value: protocol, 17 (UDP) or 1/58 (ICMP echo) */
 	TSI_PEER = 6,	    /* port of a datagram socket; remote: it was connected there, or NONE: disconnected. Answered by CONNECTED or FAILED */
 	TSI_OPTION = 7,	    /* port; error: enum tsi_option; value */
-	TSI_DATAGRAM_BOUND = 8, /* port; local: the datagram socket is bound here and takes published datagrams */
+	TSI_DATAGRAM_BOUND = 8, /* port; local: the UDP socket is bound here and takes published datagrams; value: TSI_BOUND_* */
 
 	/* Host to guest. */
 	TSI_CONNECTED = 32, /* port; local: the host socket's address; remote: its peer */
@@ -112,6 +113,11 @@ enum tsi_stream_bits {
 
 enum tsi_listen_bits {
 	TSI_LISTEN_V6ONLY = 1 << 0,
+};
+
+enum tsi_bound_bits {
+	TSI_BOUND_V6ONLY = 1 << 0,
+	TSI_BOUND_REUSEPORT = 1 << 1, /* shares the port's clients with others that say so */
 };
 
 /* Socket options that matter on the host's socket. */

@@ -43,7 +43,7 @@ const struct option_spec box_option_table[] = {
 	{ "name", 0, "NAME", "Name of the box", option_set_text, AT(name) },
 	{ "network", 0, "MODE", "tsi (default): sockets are the host's; none: no network", option_set_text, AT(network) },
 	{ "net", 0, "MODE", "The same as --network", option_set_text, AT(network) },
-	{ "publish", 'p', "[[ADDRESS:]PORT:]PORT", "Publish a port of the box on the host", option_add_text, AT(publish) },
+	{ "publish", 'p', "[[ADDRESS:]PORT:]PORT[/udp]", "Publish a port of the box, or a range, on the host", option_add_text, AT(publish) },
 	{ "pull", 0, "WHEN", "Pull the image: missing (default), always, never", option_set_text, AT(pull) },
 	{ "read-only", 0, NULL, "Mount the box's root file system read-only", option_set_switch, AT(read_only) },
 	{ "rm", 0, NULL, "Remove the box when it ends", option_set_switch, AT(remove) },
@@ -165,10 +165,6 @@ static int build_network(const struct box_options *o, struct box_config *c, stru
 	}
 	if (c->network == BOX_NETWORK_NONE && c->n_ports)
 		return fail(f, EXIT_USAGE, "--publish: a box with --network none has no ports to publish");
-	for (size_t i = 0; i < c->n_ports; i++) {
-		if (c->ports[i].protocol == BOX_UDP)
-			return fail(f, EXIT_USAGE, "not supported yet: --publish of udp ports");
-	}
 	return port_spec_check(c->ports, c->n_ports, f);
 }
 

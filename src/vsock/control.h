@@ -15,13 +15,14 @@
  *	"listeners":4096       that the guest has announced
  *	"queued_bytes":268435456  guest's bytes that host sockets have not taken yet, all connections together
  *	"datagram_idle_ms":60000  after which a silent UDP socket gives up its host socket
+ *	"flows":16384          clients of published UDP ports that are remembered; of more the longest silent are forgotten
+ *	"flow_idle_ms":180000  after which a silent one is
  * {"op":"device"} + connected vhost-user socket (QEMU's end listens or is the other end of a socketpair)
  *	once at a time; again after "device-gone". The answer comes when the program is ready to serve vhost-user messages,
  *	so it is safe to plug the device after it.
  * {"op":"agent"} + listening AF_UNIX stream socket: the box's agent.sock (include/a3s/agent.h). At any time, replaces an earlier.
  * {"op":"publish","protocol":"tcp"|"udp","address":S,"port":N,"guest_port":N} + bound socket, TCP: already listening
  *	address and port name the entry for "unpublish" and are what the fd is bound to. One message for each address family.
- *	udp is refused so far (EOPNOTSUPP).
  * {"op":"unpublish","protocol":..,"address":..,"port":N}   clients that are connected stay
  * {"op":"resolver"} + connected socket of the resolver helper (src/resolver/protocol.h); replaces an earlier one
  * {"op":"stats"} -> {"ok":true,"stats":{"connections":N,"connections_total":N,"bytes_in":N,"bytes_out":N,...}}

@@ -15,6 +15,9 @@
  * A socket that is neither connected nor bound and was silent for a while is closed, the vsock connection with it: the
  * guest's module opens another when there is something to send.
  *
+ * What the program sends to a client of a published port goes out from the published socket (udp.c), everything else from
+ * the socket's own. These are never bound to a port of the guest's choice.
+ *
  * The host's own loopback (192.0.0.10) is 127.0.0.1 here, and answers from there are said to come from 192.0.0.10.
  */
 #include "vsock/datagram.h"
@@ -32,6 +35,7 @@
 #include "vsock/device.h"
 #include "vsock/dns.h"
 #include "vsock/policy.h"
+#include "vsock/udp.h"
 
 #define EVENTS (EPOLLIN | EPOLLET)
 #define WAITING_MAX (256u << 10) /* bytes for the guest that wait in a connection */
@@ -51,6 +55,7 @@ struct datagram_socket {
  * struct datagram - what a datagram connection has beside the table's entry
  * @socket:	by family: IPv4, IPv6
  * @peer:	where it is connected; family NONE: nowhere
+ * @bound:	takes published datagrams when its port is not 0
  * @left:	bytes of the message at the head of the queue that are still to go; 0: a length comes next
  * @skipping:	the rest of a message that is too large is passed over
  * @counted:	in the device's list of those that may expire
@@ -60,6 +65,7 @@ struct datagram {
 	TAILQ_ENTRY(datagram) entry;
 	struct datagram_socket socket[2];
 	struct tsi_address peer;
+	struct udp_bound bound;
 	uint8_t protocol;
 	bool is_bound, skipping, listed;
 	uint32_t left;
@@ -100,12 +106,23 @@ int datagram_announced(struct connection *c, uint32_t protocol)
 	g->connection = c;
 	g->protocol = (uint8_t)protocol;
 	g->is_bound = address_port(&c->local) != 0;
+	g->bound = (struct udp_bound){ .connection = c, .peer = &g->peer };
 	for (unsigned i = 0; i < ARRAY_SIZE(g->socket); i++) {
 		g->socket[i].io = (struct loop_io)LOOP_IO_NULL;
 		g->socket[i].owner = g;
 	}
 	c->datagram = g;
 	return 0;
+}
+
+void datagram_bound(struct connection *c, const struct tsi_address *local, uint32_t bits)
+{
+	struct datagram *g = c->datagram;
+
+	if (g->protocol != IPPROTO_UDP)
+		return;
+	g->is_bound = true;
+	udp_bound_set(c->device, &g->bound, local, bits);
 }
 
 void datagram_requested(struct connection *c)
@@ -129,6 +146,12 @@ static void socket_close(struct datagram_socket *s)
 	s->is_extra = false;
 }
 
+static void close_sockets(struct datagram *g)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(g->socket); i++)
+		socket_close(&g->socket[i]);
+}
+
 static void unlist(struct datagram *g)
 {
 	if (g->listed)
@@ -143,8 +166,8 @@ static void datagram_closed(struct connection *c, bool reset)
 	if (!g)
 		return;
 	unlist(g);
-	for (unsigned i = 0; i < ARRAY_SIZE(g->socket); i++)
-		socket_close(&g->socket[i]);
+	udp_bound_remove(&g->bound);
+	close_sockets(g);
 	free(g);
 }
 
@@ -248,13 +271,14 @@ static void socket_event(struct loop_io *io, uint32_t events)
 
 static void bind_local(struct datagram *g, int fd, sa_family_t family)
 {
-	const struct tsi_address *local = &g->connection->local;
+	struct tsi_address local = g->connection->local;
 	struct sockaddr_storage s;
 	socklen_t size;
 
-	if (!local->family || address_is_unspecified(local) || address_is_loopback(local))
-		return; /* a port alone is the guest's affair: on the host others may have it */
-	if (address_to_sockaddr(local, &s, &size) && s.ss_family == family)
+	local.port = 0; /* the port is the guest's affair: on the host others may have it, and only what is published is reached */
+	if (!local.family || address_is_unspecified(&local) || address_is_loopback(&local))
+		return;
+	if (address_to_sockaddr(&local, &s, &size) && s.ss_family == family)
 		(void)bind(fd, (struct sockaddr *)&s, size);
 }
 
@@ -366,6 +390,7 @@ static void send_message(struct datagram *g, struct iovec *iov, unsigned n)
 	struct sockaddr_storage s;
 	struct tsi_address to;
 	socklen_t size = 0;
+	struct flow *flow;
 	int r;
 
 	if (!cut_address(iov, &n, &to)) {
@@ -374,12 +399,13 @@ static void send_message(struct datagram *g, struct iovec *iov, unsigned n)
 	}
 	if (!to.family)
 		to = g->peer;
-	r = resolve(g, &to, &s, &size);
-	if (r == DESTINATION_RESOLVER) {
+	flow = udp_flow(c->device, &g->bound, &to);
+	r = flow ? udp_reply(c->device, flow, iov, n) : resolve(g, &to, &s, &size);
+	if (!flow && r == DESTINATION_RESOLVER) {
 		to_resolver(c, iov, n);
 		return;
 	}
-	if (r == DESTINATION_HOST)
+	if (!flow && r == DESTINATION_HOST)
 		r = send_to(g, &s, size, iov, n);
 	if (r == 0)
 		c->device->stats.datagrams_out++;
@@ -475,6 +501,7 @@ void datagram_set_peer(struct connection *c, const struct tsi_address *remote)
 	struct datagram *g = c->datagram;
 	struct tsi_address local = inner_name(c);
 	struct sockaddr_storage s;
+	struct flow *flow;
 	socklen_t size = 0;
 	int r;
 
@@ -483,8 +510,13 @@ void datagram_set_peer(struct connection *c, const struct tsi_address *remote)
 		answer_peer(c, 0, NULL, NULL);
 		return;
 	}
-	r = resolve(g, remote, &s, &size);
-	if (r == DESTINATION_HOST)
+	flow = udp_flow(c->device, &g->bound, remote);
+	if (flow) {
+		close_sockets(g); /* nobody else is heard any more */
+		local = udp_flow_local(flow);
+	}
+	r = flow ? 0 : resolve(g, remote, &s, &size);
+	if (!flow && r == DESTINATION_HOST)
 		r = connect_peer(g, &s, size, &local);
 	if (r >= 0) {
 		g->peer = *remote;
@@ -501,7 +533,9 @@ void datagram_deliver(struct connection *c, const struct tsi_address *source, co
 	struct pool *pool = &c->device->pool;
 	uint32_t length = (uint32_t)(ADDRESS + size);
 
-	if (!c->datagram || c->out.bytes + length > WAITING_MAX || (size_t)(pool->n_chunks - pool->n_used) * POOL_CHUNK < length + POOL_CHUNK) {
+	/* The other half of the pool is for streams, which cannot do without. */
+	if (!c->datagram || c->out.bytes + length > WAITING_MAX ||
+	    (size_t)pool->n_used * POOL_CHUNK + length + POOL_CHUNK > (size_t)pool->n_chunks * POOL_CHUNK / 2) {
 		c->device->stats.datagrams_lost++;
 		return;
 	}

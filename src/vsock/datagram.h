@@ -12,6 +12,8 @@ extern const struct connection_kind datagram_kind;
 int datagram_announced(struct connection *c, uint32_t protocol);
 /* Its OP_REQUEST has come. */
 void datagram_requested(struct connection *c);
+/* TSI_DATAGRAM_BOUND: it takes datagrams that come to the published port. bits: TSI_BOUND_*. */
+void datagram_bound(struct connection *c, const struct tsi_address *local, uint32_t bits);
 /* TSI_PEER: to c's socket; always answered. */
 void datagram_set_peer(struct connection *c, const struct tsi_address *remote);
 /* A datagram for the guest from inside this program. Lost, and counted, when too many wait already. */

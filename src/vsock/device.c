@@ -54,6 +54,7 @@ int device_init(struct device *d, struct loop *loop)
 	TAILQ_INIT(&d->draining);
 	TAILQ_INIT(&d->stuck);
 	TAILQ_INIT(&d->datagrams);
+	udp_init(d);
 	d->drain_timer = d->stuck_timer = d->datagram_timer = (struct loop_timer)LOOP_TIMER_NULL;
 	r = connection_table_init(&d->table, d->limits.connections);
 	if (r == 0)
@@ -72,6 +73,7 @@ void device_reset(struct device *d)
 			connection_drop(c, true);
 	}
 	tsi_reset(&d->tsi);
+	udp_clear(d);
 	d->n_strays = 0;
 	d->starving = false;
 }
@@ -91,6 +93,7 @@ void device_deinit(struct device *d)
 	loop_timer_cancel(&d->stuck_timer);
 	loop_timer_cancel(&d->datagram_timer);
 	dns_clear(d);
+	udp_clear(d);
 	tsi_deinit(&d->tsi);
 	pool_deinit(&d->pool);
 	connection_table_deinit(&d->table);

@@ -10,6 +10,7 @@
 #include "virtio/vhost_user.h"
 #include "vsock/connection.h"
 #include "vsock/tsi.h"
+#include "vsock/udp.h"
 
 #define DEVICE_RX_CHAINS 32u  /* receive buffers filled by one read */
 #define DEVICE_IOV 1024u      /* entries, as many as one system call takes */
@@ -18,13 +19,14 @@
 enum device_queue { DEVICE_QUEUE_RX, DEVICE_QUEUE_TX, DEVICE_QUEUE_EVENT, DEVICE_QUEUES };
 
 struct device_limits {
-	uint32_t connections, listeners;
+	uint32_t connections, listeners, flows;
 	uint64_t queued_bytes;
-	int64_t datagram_idle_ms;
+	int64_t datagram_idle_ms, flow_idle_ms;
 };
-#define DEVICE_LIMITS_DEFAULT                                                                       \
-	{                                                                                           \
-		.connections = 32768, .listeners = 4096, .queued_bytes = 256u << 20, .datagram_idle_ms = 60000, \
+#define DEVICE_LIMITS_DEFAULT                                                                        \
+	{                                                                                            \
+		.connections = 32768, .listeners = 4096, .flows = 16384, .queued_bytes = 256u << 20, \
+		.datagram_idle_ms = 60000, .flow_idle_ms = 180000,                                   \
 	}
 
 /* Counters, from the start of the program. "in" is towards the guest. */
@@ -94,6 +96,7 @@ struct device {
 	struct tsi tsi;
 	struct agent *agent;
 	struct publish *publish;
+	struct udp udp;
 	struct dns *dns;
 	struct datagram_list datagrams; /* with host sockets that may expire, longest silent first */
 	struct loop_timer datagram_timer;

@@ -149,3 +149,12 @@ struct tsi_address address_as(const struct tsi_address *a, const struct tsi_addr
 	memcpy(mapped.bytes + sizeof(mapped_prefix), a->bytes, 4);
 	return mapped;
 }
+
+struct tsi_address address_for_v4(const struct tsi_address *a)
+{
+	uint32_t ip;
+
+	if (address_is_v4(a, &ip))
+		return *a;
+	return address_v4(address_is_loopback(a) ? INADDR_LOOPBACK : TSI_ADDRESS_HOST, address_port(a));
+}

@@ -30,6 +30,8 @@ struct tsi_address address_from_sockaddr(const struct sockaddr_storage *s);
 struct tsi_address address_v4(uint32_t ip, uint16_t port);
 /* In the family of `like`: IPv4 for an IPv6 socket becomes v4-mapped. */
 struct tsi_address address_as(const struct tsi_address *a, const struct tsi_address *like);
+/* As a socket sees it that knows IPv4 alone: 127.0.0.1 stands for ::1, 192.0.0.10 for everything else of IPv6's. */
+struct tsi_address address_for_v4(const struct tsi_address *a);
 uint16_t address_port(const struct tsi_address *a);
 /* Is it an IPv4 address (v4-mapped included)? Its value in host order. */
 bool address_is_v4(const struct tsi_address *a, uint32_t *ret_ip);

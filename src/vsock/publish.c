@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clients of published ports.
+ * Clients of published TCP ports; those of UDP ports are the business of udp.c.
  *
  * A client is accepted at once. When nobody listens in the guest, or the box is at its limit, it is reset at once, which
  * to it looks like a port where nobody listens. Else it is offered to the listener whose turn it is: INCOMING, OP_REQUEST.
@@ -30,6 +30,7 @@
 #include "vsock/device.h"
 #include "vsock/policy.h"
 #include "vsock/stream.h"
+#include "vsock/udp.h"
 
 #define ACCEPTS_PER_TURN 32
 #define PAUSE_MS 100 /* when the host is out of fds or memory */
@@ -40,12 +41,14 @@
 
 /**
  * struct published - one port
+ * @udp:	of a UDP port; what is below is for TCP
  * @waiting:	clients that the guest has not been asked about, or has refused, first come first
  * @asked:	clients under way
  * @refused_ms:	when the present run of refusals began; 0: the last one asked was taken
  */
 struct published {
 	struct loop_io io;
+	struct udp_socket udp;
 	struct loop_timer resume, retry;
 	struct published *next;
 	struct device *device;
@@ -59,15 +62,6 @@ struct published {
 struct publish {
 	struct published *first;
 };
-
-static struct tsi_address as_v4(const struct tsi_address *a)
-{
-	uint32_t ip;
-
-	if (address_is_v4(a, &ip))
-		return *a;
-	return address_v4(address_is_loopback(a) ? INADDR_LOOPBACK : TSI_ADDRESS_HOST, address_port(a));
-}
 
 static void incoming_opened(struct connection *c);
 static void incoming_refused(struct connection *c);
@@ -99,8 +93,8 @@ static void ask(struct connection *c, const struct tsi_listener *l)
 	struct tsi_address local = c->local, remote = c->remote;
 
 	if (l->family == TSI_FAMILY_V4) {
-		local = as_v4(&local);
-		remote = as_v4(&remote);
+		local = address_for_v4(&local);
+		remote = address_for_v4(&remote);
 	}
 	c->incoming.asked = true;
 	p->asked++;
@@ -294,6 +288,7 @@ static void forget_clients(struct published *p)
 static void published_free(struct published *p)
 {
 	forget_clients(p);
+	udp_socket_stop(&p->udp);
 	loop_timer_cancel(&p->retry);
 	loop_timer_cancel(&p->resume);
 	loop_io_remove(&p->io);
@@ -308,11 +303,19 @@ static int publish_new(struct device *d)
 	return d->publish ? 0 : -ENOMEM;
 }
 
+static int accept_clients(struct published *p)
+{
+	int one = 1, r = io_set_nonblock(p->fd, true);
+
+	(void)setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* accepted ones inherit it */
+	return r < 0 ? r : loop_io_add(p->device->loop, &p->io, p->fd, EPOLLIN, accept_event);
+}
+
 /* Takes fd. */
 static int published_new(struct device *d, const struct publish_port *port, int fd, struct published **ret)
 {
 	struct published *p = calloc(1, sizeof(*p));
-	int one = 1, r;
+	int r;
 
 	if (!p) {
 		close_fd(fd);
@@ -329,10 +332,7 @@ static int published_new(struct device *d, const struct publish_port *port, int 
 		.retry_after_ms = RETRY_FIRST_MS,
 	};
 	TAILQ_INIT(&p->waiting);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* accepted ones inherit it */
-	r = io_set_nonblock(fd, true);
-	if (r == 0)
-		r = loop_io_add(d->loop, &p->io, fd, EPOLLIN, accept_event);
+	r = port->is_udp ? udp_socket_start(&p->udp, d, port->guest_port, fd) : accept_clients(p);
 	if (r < 0) {
 		published_free(p);
 		return r;
@@ -346,8 +346,6 @@ int publish_add(struct device *d, const struct publish_port *port, int fd)
 	struct published **at;
 	int r = publish_new(d);
 
-	if (r == 0 && port->is_udp)
-		r = -EOPNOTSUPP;
 	if (r == 0 && *(at = find(d, port)))
 		r = -EEXIST;
 	if (r < 0) {

@@ -18,7 +18,7 @@ struct publish_port {
 	uint16_t port, guest_port;
 };
 
-/* Takes fd (bound; TCP: listening). 0; -EEXIST; -EOPNOTSUPP for a protocol; another negative errno. */
+/* Takes fd (bound; TCP: listening). 0; -EEXIST; another negative errno. */
 int publish_add(struct device *d, const struct publish_port *port, int fd);
 /* Clients that are connected stay. 0 or -ENOENT. */
 int publish_remove(struct device *d, const struct publish_port *port);

@@ -94,6 +94,8 @@ static int configure(struct service *s, struct request *q)
 			.connections = connections_for_fds(limit(limits, "connections", fallback.connections, CONNECTIONS_MAX)),
 			.listeners = limit(limits, "listeners", fallback.listeners, 65536),
 			.queued_bytes = limit(limits, "queued_bytes", (uint32_t)fallback.queued_bytes, UINT32_MAX / 2),
+			.flows = limit(limits, "flows", fallback.flows, 1u << 20),
+			.flow_idle_ms = limit(limits, "flow_idle_ms", (uint32_t)fallback.flow_idle_ms, INT32_MAX),
 			.datagram_idle_ms = limit(limits, "datagram_idle_ms", (uint32_t)fallback.datagram_idle_ms, INT32_MAX),
 		},
 	};
@@ -181,6 +183,8 @@ static int stats(struct service *s, struct request *q)
 		{ "datagrams_in", n->datagrams_in },
 		{ "datagrams_out", n->datagrams_out },
 		{ "datagrams_lost", n->datagrams_lost },
+		{ "flows", d->udp.flows.n },
+		{ "flows_evicted", d->udp.flows.evicted },
 		{ "dns_queries", n->dns_queries },
 		{ "dns_failures", n->dns_failures },
 		{ "queued_bytes", (uint64_t)d->pool.n_used * POOL_CHUNK },

@@ -193,6 +193,14 @@ static void on_peer(struct device *d, const struct tsi_message *m)
 		tsi_send(d, NULL, TSI_FAILED, le32toh(m->port), ENOTCONN, 0, NULL, &m->remote);
 }
 
+static void on_datagram_bound(struct device *d, const struct tsi_message *m)
+{
+	struct connection *c = connection_find(d, le32toh(m->port), TSI_PORT_DATAGRAM);
+
+	if (c && c->datagram)
+		datagram_bound(c, &m->local, le32toh(m->value));
+}
+
 static uint32_t *listener_bucket(struct tsi *t, uint16_t port)
 {
 	return &t->hash[port % TSI_LISTENER_HASH];
@@ -295,6 +303,7 @@ static const struct {
 	[TSI_DATAGRAM] = { on_datagram },
 	[TSI_PEER] = { on_peer },
 	[TSI_OPTION] = { on_option },
+	[TSI_DATAGRAM_BOUND] = { on_datagram_bound },
 };
 
 static void handle_message(struct device *d, const struct tsi_message *m)

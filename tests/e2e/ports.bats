@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Published ports in mode TSI (T15 T16 T17 T18, P03 P10).
+# Published ports in mode TSI (T15 T16 T17 T18 T19 T21, P03 P04 P06 P08 P10).
 
 load ../lib/common
 load ../lib/bed
@@ -10,7 +10,7 @@ setup_file() {
 	file_begin
 	bed_up
 	in_product a3s-box run -d --name server -p 7000:7000 -p "$BED_INSIDE4:7001:7001" -p '[::]:7002:7002' -p 7010-7012:7010-7012 -p 7003 \
-		-p 127.0.0.1:7004:7004 python3 python3 /probe/net.py idle >/dev/null 3>&-
+		-p 127.0.0.1:7004:7004 -p 7020-7022:7020-7022/udp -p 7023/udp -p "$BED_INSIDE4:7024:7020/udp" python3 python3 /probe/net.py idle >/dev/null 3>&-
 }
 
 teardown_file() {
@@ -32,6 +32,7 @@ stop_servers() {
 
 teardown() {
 	clean_boxes server
+	kill_in server echo
 	stop_servers
 }
 
@@ -143,6 +144,107 @@ print(s.recv(1))"
 	try 0 a3s-box exec server python3 /probe/net.py restart 7011
 }
 
+# echo_in NAME ADDRESS PORT: a UDP server in the box, until stop_servers
+echo_in() {
+	rm -f "$A3S_T/$1"
+	a3s-box exec server python3 /probe/net.py echo "$2" "$3" "${@:4}" >"$A3S_T/$1" 2>&1 </dev/null 3>&- &
+	echoes+=("$!")
+	wait_for "$A3S_LIMIT" grep -q listening "$A3S_T/$1" || { cat "$A3S_T/$1"; return 1; }
+}
+
+stop_echoes() {
+	kill_in server echo
+	wait "${echoes[@]}" || true
+	echoes=()
+}
+
+# bats test_tags=user
+@test "T19 P02 P06: published UDP echo, 100 clients, v4 and v6, remote and local: right answers, true addresses" {
+	local address
+	for address in 0.0.0.0 :: 127.0.0.1; do
+		echo_in udp "$address" 7020
+		try 0 outside ask "$BED_INSIDE4" 7020 100 one two
+		like "$out" "seen (::ffff:)?10\.77\.0\.2$"
+		unlike "$out" "not ok"
+		try 0 native ask 127.0.0.1 7020 10
+		like "$out" "seen (::ffff:)?127\.0\.0\.1$"
+		try 0 native ask "$BED_INSIDE4" 7020 10
+		like "$out" "seen (::ffff:)?10\.77\.0\.1$"
+		# one host address, translated
+		try 0 outside ask "$BED_INSIDE4" 7024 10
+		stop_echoes
+	done
+	echo_in six :: 7021
+	try 0 outside ask fd77::1 7021 10
+	like "$out" "seen fd77::2$"
+	try 0 native ask ::1 7021 10
+	like "$out" "seen ::1$"
+	stop_echoes
+	echo_in reuse1 0.0.0.0 7022 reuse
+	echo_in reuse2 0.0.0.0 7022 reuse
+	try 0 outside ask "$BED_INSIDE4" 7022 20 a b c
+	stop_echoes
+}
+
+@test "T12 T16 T19: UDP inside goes on beside; what is not published is on no address of the host; nobody there: silence" {
+	echo_in udp 0.0.0.0 7020
+	try 0 native ask 127.0.0.1 7020 20
+	try 0 a3s-box exec server python3 /probe/net.py ask 127.0.0.1 7020 20
+	like "$out" "seen 127\.0\.0\.1$"
+	echo_in hidden 0.0.0.0 9200
+	try 0 a3s-box exec server python3 /probe/net.py ask 127.0.0.1 9200 1
+	try 0 outside mute "$BED_INSIDE4" 9200
+	same "$out" ECONNREFUSED
+	try 0 in_product ss -Huln "sport = :9200"
+	same "$out" ""
+	stop_echoes
+	try 0 outside mute "$BED_INSIDE4" 7021
+	same "$out" silence
+}
+
+@test "T21 P08: the box reaches its own and another box's published port through the host's address, TCP and UDP" {
+	serve own blocking 0.0.0.0 7000
+	echo_in udp 0.0.0.0 7020
+	in_product a3s-box run -d --name neighbour python3 python3 /probe/net.py idle >/dev/null 3>&-
+	local box
+	for box in server neighbour; do
+		try 0 a3s-box exec "$box" python3 /probe/net.py tell "$BED_INSIDE4" 7000 hello
+		like "$out" "^cloexec 10\.77\.0\.1 [0-9]+ .*"$'\n'"hello"
+		try 0 a3s-box exec "$box" python3 /probe/net.py ask "$BED_INSIDE4" 7020 5
+		like "$out" "seen 10\.77\.0\.1$"
+	done
+	stop_echoes
+	try 0 a3s-box rm -f neighbour
+}
+
+@test "P04: a port of the host's choice: one number for v4 and v6, TCP and UDP each, kept over a restart" {
+	local first
+	try 0 in_product a3s-box run -d --name any -p 80 -p 53/udp busybox sleep 1000
+	try 0 a3s-box port any
+	first=$out
+	same "$(wc -l <<<"$out")" 4
+	same "$(sed -n 's/^80\/tcp .*://p' <<<"$out" | sort -u | wc -l)" 1
+	same "$(sed -n 's/^53\/udp .*://p' <<<"$out" | sort -u | wc -l)" 1
+	try 0 in_product a3s-box restart -t 0 any
+	try 0 a3s-box port any
+	same "$out" "$first"
+	try 0 a3s-box rm -f any
+}
+
+@test "P03: a UDP port that is taken" {
+	try 125 in_product a3s-box run -d --name late -p 7020:80/udp busybox true
+	complains "7020.*server"
+	# shellcheck disable=SC2086
+	$BED_ENTER_PRODUCT socat UDP-LISTEN:7102 OPEN:/dev/null 3>&- &
+	local holder=$!
+	wait_for 10 in_product sh -c 'ss -Huln | grep -q :7102'
+	try 125 in_product a3s-box run -d --name late -p 7102:80/udp busybox true
+	complains "7102/udp.*socat"
+	kill "$holder"
+	wait "$holder" || true
+	try 0 in_product a3s-box run --rm -p 7102:80/udp busybox true
+}
+
 # bats test_tags=user
 @test "P03: a port that is taken: 125 before anything starts, the holder named; works once freed" {
 	try 125 in_product a3s-box run -d --name late -p 7000:80 busybox true
@@ -184,6 +286,8 @@ print(s.recv(1))"
 	same "$out" $'0.0.0.0:7000\n[::]:7000'
 	try 0 a3s-box port server 7001/tcp
 	same "$out" 10.77.0.1:7001
+	try 0 a3s-box port server 7020/udp
+	same "$out" $'0.0.0.0:7020\n10.77.0.1:7024\n[::]:7020'
 	try 1 a3s-box port server 7000/udp
 	complains "7000/udp"
 	try 1 a3s-box port server 1

@@ -605,6 +605,59 @@ def case_udp(*hosts):
         equal("UDP refused", name_of(e.errno), "ECONNREFUSED")
 
 
+def case_echo(address, port, reuse=""):
+    """A UDP server: back comes who sent it, and what."""
+    s = socket.socket(family_of(address), socket.SOCK_DGRAM)
+    if reuse:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.bind((address, int(port)))
+    print("listening", port, flush=True)
+    while True:
+        data, peer = s.recvfrom(70000)
+        s.sendto(f"{peer[0]} {peer[1]} ".encode() + data[:60000], peer)
+
+
+def case_ask(host, port, clients, *lines):
+    """So many UDP clients at once, each connected, so that an answer from elsewhere is not seen. A lost datagram is sent
+    again. Checks that each got its own answer; prints the addresses as the server saw them."""
+    everyone, seen = [], set()
+    for i in range(int(clients)):
+        s = new(host, socket.SOCK_DGRAM)
+        s.connect((host, int(port)))
+        everyone.append(s)
+    for word in lines or ("hello",):
+        waiting = dict(enumerate(everyone))
+        deadline = time.monotonic() + LIMIT
+        while waiting and time.monotonic() < deadline:
+            for i, s in waiting.items():
+                s.send(f"{word} {i}".encode())
+            again = time.monotonic() + 2
+            while waiting and time.monotonic() < again:
+                for s in select.select(list(waiting.values()), [], [], max(0, again - time.monotonic()))[0]:
+                    i = everyone.index(s)
+                    address, source_port, *rest = s.recv(70000).decode().split()
+                    seen.add(address)
+                    if rest != [word, str(i)] or int(source_port) != s.getsockname()[1]:
+                        check(f"client {i}", False, f"{address} {source_port} {rest}, is at port {s.getsockname()[1]}")
+                    waiting.pop(i, None)
+        check(f"T19 {clients} clients of {host}, {word}", not waiting, f"{len(waiting)} without an answer")
+    print("seen", *sorted(seen), flush=True)
+
+
+def case_mute(host, port):
+    """Nobody answers, and nothing but silence or a refusal is seen."""
+    s = new(host, socket.SOCK_DGRAM)
+    s.settimeout(0.5)
+    s.connect((host, int(port)))
+    try:
+        s.send(b"anybody?")
+        print("answered", s.recv(100), flush=True)
+    except TimeoutError:
+        print("silence", flush=True)
+    except OSError as e:
+        print(name_of(e.errno), flush=True)
+
+
 def case_names(*names):
     """Addresses of each name, or the error, as glibc gives them to a program that asks for TCP."""
     for name in names:

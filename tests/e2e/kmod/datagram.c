@@ -280,6 +280,116 @@ static void inside(void)
 	CHECK_ERRNO(recv(two, &name, 1, 0), ECONNREFUSED);
 }
 
+static int bound(const char *address, uint16_t port)
+{
+	struct sockaddr_storage name = test_name(address, port);
+	int fd = test_socket(name.ss_family, SOCK_DGRAM), one = 1;
+
+	CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	CHECK_EQ(bind(fd, (void *)&name, test_name_len(&name)), 0);
+	return fd;
+}
+
+/* A client of a published port, as the host tells of it, and the answer. */
+static void client_of(int fd, const struct host_stream *host, const char *from, uint16_t port)
+{
+	char seen[128];
+
+	host_datagram(host, "question", 8, from, port);
+	snprintf(seen, sizeof(seen), "%s %u", from, port);
+	expect_from(fd, "question", seen);
+	send_to(fd, "answer", from, port);
+	host_expect(host, "answer", from, port);
+}
+
+/* T19: the carrier is there from bind() on; a client on the host's loopback is answered there. */
+static void published(void)
+{
+	int fd = bound("0.0.0.0", 5300), other;
+	struct host_stream host = host_take_datagram();
+
+	client_of(fd, &host, OUTSIDE, 40000);
+	client_of(fd, &host, "127.0.0.1", 40001);
+	/* Somebody inside of that address is nearer. */
+	other = bound("127.0.0.1", 40001);
+	(void)host_take_datagram();
+	send_to(fd, "inside", "127.0.0.1", 40001);
+	expect_from(other, "inside", "127.0.0.1 5300");
+	close(other);
+	send_to(fd, "outside", "127.0.0.1", 40001);
+	host_expect(&host, "outside", "127.0.0.1", 40001);
+}
+
+/* T15, T19: as listeners, those on the loopback have clients from anywhere. */
+static void published_on_loopback(void)
+{
+	int fd = bound("127.0.0.1", 5301);
+	struct host_stream host = host_take_datagram();
+	struct sockaddr_storage name = test_name(OTHER, 1);
+
+	client_of(fd, &host, OUTSIDE, 40000);
+	client_of(fd, &host, "127.0.0.1", 40002);
+	CHECK(sendto(fd, "x", 1, 0, (void *)&name, test_name_len(&name)) < 0);
+	fd = bound("::1", 5301);
+	host = host_take_datagram();
+	client_of(fd, &host, "2001:db8::7", 40000);
+	client_of(fd, &host, "::1", 40003);
+}
+
+/* T23 */
+static void published_dual_stack(void)
+{
+	int fd = bound("::", 5302);
+	struct host_stream host = host_take_datagram();
+
+	host_datagram(&host, "question", 8, OUTSIDE, 40000);
+	expect_from(fd, "question", "::ffff:" OUTSIDE " 40000");
+	send_to(fd, "answer", "::ffff:" OUTSIDE, 40000);
+	host_expect(&host, "answer", OUTSIDE, 40000);
+	host_datagram(&host, "question", 8, "127.0.0.1", 40004);
+	expect_from(fd, "question", "::ffff:127.0.0.1 40004");
+	send_to(fd, "answer", "::ffff:127.0.0.1", 40004);
+	host_expect(&host, "answer", "127.0.0.1", 40004);
+	client_of(fd, &host, "::1", 40005);
+}
+
+/* As DTLS servers do: a second socket on the port, connected to the client. */
+static void published_connected(void)
+{
+	int fd = bound("0.0.0.0", 5303), two;
+	struct host_stream host = host_take_datagram(), second;
+	struct sockaddr_storage name = test_name("127.0.0.1", 40006);
+	struct tsi_message answer = { .type = TSI_CONNECTED };
+
+	client_of(fd, &host, "127.0.0.1", 40006);
+	two = bound("0.0.0.0", 5303);
+	second = host_take_datagram();
+	answer.port = second.port;
+	answer.local = host_address("127.0.0.1", 53);
+	answer.remote = host_address("127.0.0.1", 40006);
+	host_send(&answer);
+	CHECK_EQ(fcntl(two, F_SETFL, O_NONBLOCK), 0);
+	(void)connect(two, (void *)&name, test_name_len(&name));
+	test_send(two, "mine", 4);
+	host_expect(&second, "mine", "127.0.0.1", 40006);
+}
+
+/* Who asked for no port in particular is not announced; and after the host was lost those who did are again. */
+static void published_again(void)
+{
+	struct sockaddr_storage name = test_name("0.0.0.0", 0);
+	int any = test_socket(AF_INET, SOCK_DGRAM), fd = bound("0.0.0.0", 5304);
+	struct host_stream host = host_take_datagram();
+
+	CHECK_EQ(bind(any, (void *)&name, test_name_len(&name)), 0);
+	CHECK(!host_has_datagram(50));
+	client_of(fd, &host, OUTSIDE, 40000);
+	close(host.fd);
+	host_lose_control();
+	host = host_take_datagram();
+	client_of(fd, &host, OUTSIDE, 40000);
+}
+
 const struct test tests_datagram[] = {
 	{ "T13 unconnected, several peers", unconnected },
 	{ "T13 T27 connected, as glibc's resolver", connected },
@@ -291,6 +401,11 @@ const struct test tests_datagram[] = {
 	{ "T13 UDP_SEGMENT", segments },
 	{ "T13 the carrier expires", expired },
 	{ "T14 ping", pings },
+	{ "T19 published UDP", published },
+	{ "T15 T19 published UDP, bound to loopback", published_on_loopback },
+	{ "T19 T23 published UDP, dual-stack", published_dual_stack },
+	{ "T19 published UDP, connected", published_connected },
+	{ "T19 published UDP, the host goes and comes", published_again },
 	{ "T12 UDP inside", inside },
 	{},
 };
