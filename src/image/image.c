@@ -14,6 +14,7 @@
 #include "image/catalog.h"
 #include "image/disk.h"
 #include "image/install.h"
+#include "image/layer_name.h"
 #include "image/manifest.h"
 #include "image/reference.h"
 
@@ -52,18 +53,19 @@ int install_read_image(const struct home *home, const char *id, struct image *re
 /* Each layer counts once, as it is stored. */
 static int64_t size_of_layers(const struct home *home, char *const *diff_ids)
 {
+	_cleanup_strv_ char **names = NULL;
 	struct failure ignored;
 	char path[PATH_MAX];
 	struct stat st;
 	int64_t size = 0;
 
-	for (size_t i = 0; diff_ids[i]; i++) {
+	(void)layer_names_in_store(home, diff_ids, &names);
+	for (size_t i = 0; names && names[i]; i++) {
 		bool again = false;
 
 		for (size_t k = 0; k < i && !again; k++)
-			again = strcmp(diff_ids[k], diff_ids[i]) == 0;
-		if (!again && images_path(home, path, &ignored, "layers/%s.squashfs", digest_hex(diff_ids[i])) == 0 &&
-		    stat(path, &st) == 0)
+			again = strcmp(names[k], names[i]) == 0;
+		if (!again && images_path(home, path, &ignored, "layers/%s", names[i]) == 0 && stat(path, &st) == 0)
 			size += st.st_size;
 	}
 	return size;
@@ -190,7 +192,7 @@ int image_tag(struct home *home, const char *source, const char *target, struct 
 /* Files of the disk: table.gpt, then the layers, and their sizes. */
 static int disk_files(const struct home *home, const char *id, char ***ret_files, uint64_t *ret_sectors, struct failure *f)
 {
-	char path[PATH_MAX], **diff_ids = NULL;
+	char path[PATH_MAX], **diff_ids = NULL, **names = NULL;
 	struct image image;
 	struct stat st;
 	int r = install_read_image(home, id, &image, &diff_ids, f);
@@ -204,8 +206,10 @@ static int disk_files(const struct home *home, const char *id, char ***ret_files
 		r = images_path(home, path, f, "%s/table.gpt", digest_hex(id));
 	if (r == 0 && strv_add(ret_files, path) < 0)
 		r = fail_errno(f, EXIT_FAILED, ENOMEM, "%s", path);
-	for (size_t i = 0; r == 0 && diff_ids[i]; i++) {
-		r = images_path(home, path, f, "layers/%s.squashfs", digest_hex(diff_ids[i]));
+	if (r == 0 && layer_names_in_store(home, diff_ids, &names) < 0)
+		r = fail_errno(f, EXIT_FAILED, ENOMEM, "image %.19s", id);
+	for (size_t i = 0; r == 0 && names && names[i]; i++) {
+		r = images_path(home, path, f, "layers/%s", names[i]);
 		if (r == 0 && stat(path, &st) < 0)
 			r = fail_errno(f, EXIT_FAILED, errno, "image %.19s is damaged: %s", id, path);
 		if (r == 0 && strv_add(ret_files, path) < 0)
@@ -213,6 +217,7 @@ static int disk_files(const struct home *home, const char *id, char ***ret_files
 		if (r == 0 && ret_sectors)
 			ret_sectors[i] = (uint64_t)st.st_size / DISK_SECTOR;
 	}
+	(void)strv_free(names);
 	(void)strv_free(diff_ids);
 	return r;
 }

@@ -7,11 +7,13 @@
  *	<image id hex>/config.json	the OCI image configuration, byte for byte (its digest is the id)
  *	<image id hex>/disk.vmdk	one disk made of a partition table and the image's layers, lowest first: partition k is layer k
  *	<image id hex>/table.gpt	that partition table, and its backup for the end of the disk
- *	layers/<diff id hex>.squashfs	one per layer, shared by all images that have it; whiteouts in overlayfs's form
+ *	layers/<diff id hex>.squashfs	a layer that says the same on every base: shared by all images that have it
+ *	layers/<chain id hex>.chain.squashfs	one whose tar leaves something to the layers beneath (a hard link to their file, a directory
+ *					that it does not describe): shared by images with the same layers beneath. See layer_name.h
  *	incoming/<random>/		downloads under way, locked by their owner, swept when nobody holds them
  *
  * disk.vmdk is a text that makes QEMU concatenate files: the table, the layers, the table's backup copy. It names them relative
- * to its own directory ("../layers/<hex>.squashfs"), so a QEMU that may read A3S_HOME needs no more than its path:
+ * to its own directory ("../layers/<name>"), so a QEMU that may read A3S_HOME needs no more than its path:
  *
  *	{"driver":"vmdk","node-name":"image","read-only":true,
  *	 "file":{"driver":"file","filename":"<image_disk()'s path>","read-only":true}}

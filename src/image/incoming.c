@@ -13,8 +13,7 @@
 #include "base/text.h"
 #include "image/catalog.h"
 #include "image/install.h"
-
-#define LAYER_SUFFIX ".squashfs"
+#include "image/layer_name.h"
 
 static void own_dir(DIR **d)
 {
@@ -62,18 +61,14 @@ static void sweep_image(const struct home *home, const char *name, void *context
 
 static void sweep_layer(const struct home *home, const char *name, void *context)
 {
-	char path[PATH_MAX], id[DIGEST_TEXT];
-	char **needed = context;
+	char path[PATH_MAX], **needed = context;
 	struct failure ignored;
 
-	if (strlen(name) != DIGEST_HEX + strlen(LAYER_SUFFIX) || strcmp(name + DIGEST_HEX, LAYER_SUFFIX) != 0)
-		return;
-	(void)snprintf(id, sizeof(id), "sha256:%.64s", name);
-	if (!strv_has(needed, id) && images_path(home, path, &ignored, "layers/%s", name) == 0)
+	if (layer_name_is_valid(name) && !strv_has(needed, name) && images_path(home, path, &ignored, "layers/%s", name) == 0)
 		(void)unlink(path);
 }
 
-/* Content digests of all images' layers. -1 when one cannot be read: then nothing may be removed. */
+/* File names of all images' layers. -1 when one cannot be read: then nothing may be removed. */
 static int needed_layers(const struct home *home, const struct catalog *c, char ***ret)
 {
 	struct failure ignored = { 0 };
@@ -82,14 +77,16 @@ static int needed_layers(const struct home *home, const struct catalog *c, char 
 
 	json_array_foreach(c->images, i, entry) {
 		struct image image;
-		char **diff_ids = NULL;
+		char **diff_ids = NULL, **names = NULL;
 		int r = install_read_image(home, json_str(entry, "id", ""), &image, &diff_ids, &ignored);
 
 		if (r < 0)
 			return -1;
 		image_deinit(&image);
-		for (char **d = diff_ids; *d && r == 0; d++)
-			r = strv_has(*ret, *d) ? 0 : strv_add(ret, *d);
+		r = layer_names_in_store(home, diff_ids, &names);
+		for (char **name = names; r == 0 && name && *name; name++)
+			r = strv_has(*ret, *name) ? 0 : strv_add(ret, *name);
+		(void)strv_free(names);
 		(void)strv_free(diff_ids);
 		if (r < 0)
 			return -1;

@@ -16,17 +16,20 @@
 #include "image/catalog.h"
 #include "image/disk.h"
 #include "image/layer.h"
+#include "image/layer_name.h"
 
 /**
  * struct installation - one bundle on its way into the store
- * @files:	the layers' squashfs files in the incoming directory, lowest first
+ * @names:	what the layers' files are called, lowest first; @files: they, in the incoming directory
+ * @name:	of the layer at hand
  */
 struct installation {
 	struct home *home;
 	struct incoming *in;
 	const struct bundle *bundle;
 	char id[DIGEST_TEXT];
-	char **diff_ids, **files;
+	char **diff_ids, **names, **files;
+	struct layer_name name;
 };
 
 void bundle_deinit(struct bundle *b)
@@ -57,28 +60,71 @@ static int check_layers(const struct installation *n, struct failure *f)
 	return 0;
 }
 
+/* The next layer's file in the incoming directory; moved there from `made`, unless NULL. */
+static int add_file(struct installation *n, const char *name, const char *made, struct failure *f)
+{
+	char path[PATH_MAX];
+	int r = io_path(path, sizeof(path), "%s/%s", n->in->path, name);
+
+	if (r == 0 && made && rename(made, path) < 0)
+		r = -errno;
+	if (r == 0)
+		r = strv_add(&n->names, name);
+	if (r == 0)
+		r = strv_add(&n->files, path);
+	return r < 0 ? fail_errno(f, EXIT_FAILED, r, "%s", n->in->path) : 0;
+}
+
+/* 1: it is in the store, or was in this image already; 0: it has to be made. */
+static int find_layer(struct installation *n, const char *name, struct failure *f)
+{
+	char path[PATH_MAX], stored[PATH_MAX];
+	int r = io_path(path, sizeof(path), "%s/%s", n->in->path, name);
+
+	if (r < 0)
+		return fail_errno(f, EXIT_FAILED, r, "%s", n->in->path);
+	if (images_path(n->home, stored, f, "layers/%s", name) < 0)
+		return -1;
+	if (access(path, F_OK) < 0 && link(stored, path) < 0)
+		return 0;
+	return add_file(n, name, NULL, f) < 0 ? -1 : 1;
+}
+
 static int make_layer(struct installation *n, struct container *container, size_t i, const struct image_progress *progress,
 		      struct failure *f)
 {
 	const struct descriptor *d = &n->bundle->layers[i];
-	const char *hex = digest_hex(n->diff_ids[i]);
-	char path[PATH_MAX], stored[PATH_MAX], found[DIGEST_TEXT], label[16];
+	char path[PATH_MAX], label[16];
 	struct layer_source source = { .container = container, .blob = n->bundle->blobs[i], .size = d->size, .label = label };
-	int r;
+	struct layer_result result;
+	int r = io_path(path, sizeof(path), "%s/new.squashfs", n->in->path);
 
-	if (images_path(n->home, stored, f, "layers/%s.squashfs", hex) < 0)
-		return -1;
-	r = io_path(path, sizeof(path), "%s/%s.squashfs", n->in->path, hex);
-	if (r < 0 || strv_add(&n->files, path) < 0)
-		return fail_errno(f, EXIT_FAILED, r < 0 ? r : ENOMEM, "%s", n->in->path);
-	if (access(path, F_OK) == 0 || link(stored, path) == 0)
-		return 0;
-	(void)snprintf(label, sizeof(label), "%.12s", d->digest[0] ? digest_hex(d->digest) : hex);
+	if (r < 0)
+		return fail_errno(f, EXIT_FAILED, r, "%s", n->in->path);
+	(void)snprintf(label, sizeof(label), "%.12s", digest_hex(d->digest[0] ? d->digest : n->diff_ids[i]));
 	source.digest = d->digest[0] ? d->digest : NULL;
 	source.diff_id = n->diff_ids[i];
 	source.lower = n->files;
 	source.n_lower = i;
-	return layer_convert(&source, n->in->path, path, progress, found, f);
+	if (layer_convert(&source, n->in->path, path, progress, &result, f) < 0)
+		return -1;
+	return add_file(n, result.asked_lower ? n->name.chain : n->name.alone, path, f);
+}
+
+static int get_layer(struct installation *n, struct container *container, size_t i, const struct image_progress *progress,
+		     struct failure *f)
+{
+	const char *const names[] = { n->name.chain, n->name.alone };
+
+	if (layer_name_next(&n->name, n->diff_ids[i]) < 0)
+		return fail_errno(f, EXIT_FAILED, ENOMEM, "%s", n->in->path);
+	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+		int r = find_layer(n, names[k], f);
+
+		if (r != 0)
+			return r < 0 ? r : 0;
+	}
+	return make_layer(n, container, i, progress, f);
 }
 
 static int layer_sizes(const struct installation *n, uint64_t *ret_sectors, struct failure *f)
@@ -129,7 +175,7 @@ static int make_image_directory(const struct installation *n, const char *dir, s
 	for (size_t i = 0; i < n_layers && r == 0; i++) {
 		char name[128];
 
-		(void)snprintf(name, sizeof(name), "../layers/%s.squashfs", digest_hex(n->diff_ids[i]));
+		(void)snprintf(name, sizeof(name), "../layers/%s", n->names[i]);
 		r = strv_add(&names, name);
 	}
 	if (r < 0 || (mkdir(dir, 0700) < 0 && (r = -errno) < 0))
@@ -176,7 +222,7 @@ static int move_into_place(const struct installation *n, const char *dir, struct
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < n->bundle->n_layers; i++) {
-		if (images_path(n->home, path, f, "layers/%s.squashfs", digest_hex(n->diff_ids[i])) < 0)
+		if (images_path(n->home, path, f, "layers/%s", n->names[i]) < 0)
 			return -1;
 		if (access(path, F_OK) < 0 && rename(n->files[i], path) < 0)
 			return fail_errno(f, EXIT_FAILED, errno, "make %s", path);
@@ -234,7 +280,7 @@ static int install(struct installation *n, struct container *container, const st
 	if (r == 0)
 		r = check_layers(n, f);
 	for (size_t i = 0; r == 0 && i < n->bundle->n_layers; i++)
-		r = make_layer(n, container, i, progress, f);
+		r = get_layer(n, container, i, progress, f);
 	return r < 0 ? r : commit(n, f);
 }
 
@@ -250,6 +296,7 @@ int bundle_install(struct home *home, struct incoming *in, struct container *con
 	if (r == 0)
 		r = image_find(home, n.id, ret, f);
 	(void)strv_free(n.diff_ids);
+	(void)strv_free(n.names);
 	(void)strv_free(n.files);
 	return r;
 }

@@ -313,7 +313,7 @@ static int write_squashfs(struct conversion *c, const char *path, struct failure
 	(void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &old);
 	r = packer_start(&p, c->directory, path, f);
 	if (r == 0)
-		r = tree_write(c->tree, tar, &asks, p.in, f);
+		r = tree_write(c->tree, tar, tree_asks_lower(c->tree) ? &asks : NULL, p.in, f);
 	r = packer_finish(&p, r, f);
 	(void)sigtimedwait(&pipe_signal, NULL, &now);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -325,7 +325,7 @@ static int write_squashfs(struct conversion *c, const char *path, struct failure
 	return r;
 }
 
-static int convert(struct conversion *c, const char *path, const struct image_progress *progress, char *ret_diff_id,
+static int convert(struct conversion *c, const char *path, const struct image_progress *progress, struct layer_result *ret,
 		   struct failure *f)
 {
 	if (tree_limits_read(&c->limits, f) < 0)
@@ -333,13 +333,14 @@ static int convert(struct conversion *c, const char *path, const struct image_pr
 	c->tree = tree_new(&c->limits);
 	if (!c->tree)
 		return fail_errno(f, EXIT_FAILED, ENOMEM, "read a layer");
-	if (examine(c, progress, ret_diff_id, f) < 0)
+	if (examine(c, progress, ret->diff_id, f) < 0)
 		return -1;
+	ret->asked_lower = tree_asks_lower(c->tree);
 	return write_squashfs(c, path, f);
 }
 
 int layer_convert(const struct layer_source *source, const char *directory, const char *path,
-		  const struct image_progress *progress, char ret_diff_id[static DIGEST_TEXT], struct failure *f)
+		  const struct image_progress *progress, struct layer_result *ret, struct failure *f)
 {
 	struct conversion c = { .source = source, .directory = directory, .spool = -1 };
 	/* libarchive gives names as bytes only under a locale that can hold them; this thread's alone is changed. */
@@ -348,7 +349,7 @@ int layer_convert(const struct layer_source *source, const char *directory, cons
 
 	if (utf8)
 		old = uselocale(utf8);
-	r = convert(&c, path, progress, ret_diff_id, f);
+	r = convert(&c, path, progress, ret, f);
 	if (utf8) {
 		(void)uselocale(old);
 		freelocale(utf8);

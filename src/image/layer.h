@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -33,8 +34,15 @@ struct layer_source {
 };
 
 /**
- * Write `path` (whole and synced, or not at all); `directory` takes temporary files. `done` bytes of earlier layers and `total` are
- * passed on to progress.
+ * struct layer_result
+ * @diff_id:	digest of what the blob unpacks to
+ * @asked_lower: the file is right on these layers beneath only (tree.h); else it says the same on any. layer_name.h: what it is called
  */
+struct layer_result {
+	char diff_id[DIGEST_TEXT];
+	bool asked_lower;
+};
+
+/* Write `path` (whole and synced, or not at all); `directory` takes temporary files. Progress counts the blob's bytes. */
 int layer_convert(const struct layer_source *source, const char *directory, const char *path,
-		  const struct image_progress *progress, char ret_diff_id[static DIGEST_TEXT], struct failure *f);
+		  const struct image_progress *progress, struct layer_result *ret, struct failure *f);

@@ -16,12 +16,14 @@
  * - ".wh.NAME" becomes a character device 0:0 NAME, unless this layer has NAME itself: then a directory is made opaque, anything
  *   else hides the lower one anyway. ".wh..wh..opq" makes its directory opaque (trusted.overlay.opaque=y). Other ".wh..wh."
  *   names are aufs's private ones, and dropped. A path through a directory ".wh.NAME" is refused.
- * - Directories that no entry names get owner, mode and time from the lower layer that has them, else root, 0755, 0.
+ * - Directories that no entry names get owner, mode and time from the lower layer that has them, else root, 0755, 0. The root of the
+ *   tree asks nobody: overlayfs shows that of the box's own disk.
  * - Kept: type, mode with its special bits, numeric owners (any 32-bit value), time in seconds, device numbers, holes, and the
  *   extended attributes user.*, security.*, trusted.* but trusted.overlay.*. Dropped: ACLs (squashfs has none), owner names, flags.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -62,5 +64,10 @@ struct layer_tree *tree_new(const struct tree_limits *limits);
 struct layer_tree *tree_free(struct layer_tree *tree);
 /* Once: the plain tar is read up to its end marker. */
 int tree_read(struct layer_tree *tree, struct stream *tar, struct failure *f);
-/* The same tar again -> clean pax archive on fd (blocking). Lower NULL: there is nothing beneath. SIGPIPE is the caller's matter. */
+/* After tree_read(): whether what tree_write() will write depends on the layers beneath. It follows from the tar alone. */
+bool tree_asks_lower(const struct layer_tree *tree);
+/*
+ * The same tar again -> clean pax archive on fd (blocking). Lower may be NULL when tree_asks_lower() says no; else it means that there is
+ * nothing beneath. SIGPIPE is the caller's matter.
+ */
 int tree_write(struct layer_tree *tree, struct stream *tar, const struct tree_lower *lower, int fd, struct failure *f);

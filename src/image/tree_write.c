@@ -294,13 +294,13 @@ static int put_lower_copy(struct writer *w, const struct tree_node *node, struct
 	return put_aliases(w, node, f);
 }
 
-/* Directories that no entry of the tar named: overlayfs would show their attributes, so they take the lower one's. */
+/* Directories that no entry of the tar named: overlayfs would show their attributes (but the root's), so they take the lower one's. */
 static int put_implicit_directory(struct writer *w, const struct tree_node *node, struct failure *f)
 {
 	_cleanup_entry_ struct archive_entry *from = NULL, *e = NULL;
 
 	tree_path(w->tree, node->first, w->path);
-	if (w->lower && w->lower->find(w->lower->context, w->path, &from, f) < 0)
+	if (*w->path && w->lower && w->lower->find(w->lower->context, w->path, &from, f) < 0)
 		return -1;
 	if (from && archive_entry_filetype(from) != S_IFDIR) {
 		archive_entry_free(from);
@@ -346,6 +346,18 @@ static int put_the_rest(struct writer *w, struct failure *f)
 			return -1;
 	}
 	return 0;
+}
+
+bool tree_asks_lower(const struct layer_tree *tree)
+{
+	for (uint32_t i = 0; i < tree->n_nodes; i++) {
+		const struct tree_node *node = &tree->nodes[i];
+		bool made_up = node->ordinal == TREE_NONE && node->first != TREE_NONE && node->type != TREE_WHITEOUT;
+
+		if (made_up && node->first != TREE_ROOT)
+			return true;
+	}
+	return false;
 }
 
 static int open_output(struct writer *w, struct failure *f)

@@ -82,7 +82,8 @@ static unsigned leftovers(void)
 }
 
 /* work/<name> from the blob of the same name. */
-static int convert(const char *name, const struct layer_source *promised, char *const *lower, char *ret_diff_id, struct failure *f)
+static int convert(const char *name, const struct layer_source *promised, char *const *lower, struct layer_result *ret,
+		   struct failure *f)
 {
 	struct container *c = container_from_directory(blobs, f);
 	struct layer_source source = promised ? *promised : (struct layer_source){ .size = -1 };
@@ -95,7 +96,7 @@ static int convert(const char *name, const struct layer_source *promised, char *
 	source.lower = lower;
 	source.n_lower = strv_length(lower);
 	(void)snprintf(path, sizeof(path), "%s/%s", work, name);
-	r = layer_convert(&source, work, path, NULL, ret_diff_id, f);
+	r = layer_convert(&source, work, path, NULL, ret, f);
 	(void)container_free(c);
 	return r;
 }
@@ -194,7 +195,7 @@ static const struct expectation first_is[] = {
 };
 
 static const struct expectation both_are[] = {
-	{ "", "040755 1:1 5" },
+	{ "", "040755 0:0 0" },
 	{ "etc", "042755 70000:4000000000 1700000000" },
 	{ "etc/a", "104755 3:4 6 {security.capability=\1\2cap} 7 lower a" },
 	{ "etc/b", "100644 0:0 0 7 upper b" },
@@ -212,16 +213,18 @@ static void make_layer(const char *name, const struct tar_item *items, int filte
 	size_t size, packed_size;
 	_cleanup_free_ char *tar = tar_make(items, &size);
 	_cleanup_free_ char *packed = pack(tar, size, filter, &packed_size);
-	char promised[DIGEST_TEXT], content[DIGEST_TEXT], found[DIGEST_TEXT];
+	char promised[DIGEST_TEXT], content[DIGEST_TEXT];
+	struct layer_result found;
 	const struct layer_source source = { .digest = promised, .diff_id = content, .size = (int64_t)packed_size };
 	struct failure f = { 0 };
 
 	assert_int_equal(digest_of(packed, packed_size, promised), 0);
 	assert_int_equal(digest_of(tar, size, content), 0);
 	put_blob(name, packed, packed_size);
-	if (convert(name, &source, lower, found, &f) < 0)
+	if (convert(name, &source, lower, &found, &f) < 0)
 		fail_msg("%s", f.text);
-	assert_string_equal(found, content);
+	assert_string_equal(found.diff_id, content);
+	assert_int_equal(found.asked_lower, lower != NULL);
 }
 
 static void test_two_layers(void **state)
@@ -266,11 +269,11 @@ static void test_equal_layers(void **state)
 /* The blob is refused, the sentence says why, nothing stays. */
 static void refuse(const void *blob, size_t size, const struct layer_source *promised, const char *says)
 {
-	char found[DIGEST_TEXT];
+	struct layer_result found;
 	struct failure f = { 0 };
 
 	put_blob("bad", blob, size);
-	if (convert("bad", promised, NULL, found, &f) == 0)
+	if (convert("bad", promised, NULL, &found, &f) == 0)
 		fail_msg("accepted, not: %s", says);
 	if (!strstr(f.text, says) || !text_starts(f.text, "layer bad: "))
 		fail_msg("\"%s\" instead of \"%s\"", f.text, says);
