@@ -5,6 +5,9 @@
  * kallsyms_lookup_name is, a kprobe says.
  *
  * Sockets of other network namespaces than the first, and the kernel's own, are as they were.
+ *
+ * Raw and packet sockets would find nothing but the loopback and never say so: they are refused, and programs that can do
+ * without, as ping can, do.
  */
 #include "family.h"
 
@@ -16,17 +19,23 @@
 
 #include "socket.h"
 
-static const struct net_proto_family *family_inet[TSI_FAMILIES];
+/* Beside enum tsi_family_index. */
+#define FAMILY_PACKET TSI_FAMILIES
+#define FAMILIES (TSI_FAMILIES + 1)
+
+static const struct net_proto_family *family_original[FAMILIES];
 
 static int family_create(struct net *net, struct socket *sock, int protocol, int kern, enum tsi_family_index i)
 {
 	bool ours = !kern && net_eq(net, &init_net);
 	int err;
 
+	if (ours && sock->type == SOCK_RAW)
+		return -EPERM;
 	/* What Go's listeners ask for. Neither the host's socket nor the loopback needs more than TCP. */
 	if (ours && sock->type == SOCK_STREAM && protocol == IPPROTO_MPTCP)
 		protocol = IPPROTO_TCP;
-	err = family_inet[i]->create(net, sock, protocol, kern);
+	err = family_original[i]->create(net, sock, protocol, kern);
 	if (!err && ours)
 		tsi_socket_adopt(sock);
 	return err;
@@ -42,14 +51,26 @@ static int family_create_v6(struct net *net, struct socket *sock, int protocol, 
 	return family_create(net, sock, protocol, kern, TSI_INET6);
 }
 
-static const struct net_proto_family family_ours[TSI_FAMILIES] = {
+static int family_create_packet(struct net *net, struct socket *sock, int protocol, int kern)
+{
+	if (!kern && net_eq(net, &init_net))
+		return -EPERM;
+	return family_original[FAMILY_PACKET]->create(net, sock, protocol, kern);
+}
+
+static const struct net_proto_family family_ours[FAMILIES] = {
 	[TSI_INET] = { .family = PF_INET, .create = family_create_v4, .owner = THIS_MODULE },
 	[TSI_INET6] = { .family = PF_INET6, .create = family_create_v6, .owner = THIS_MODULE },
+	[FAMILY_PACKET] = { .family = PF_PACKET, .create = family_create_packet, .owner = THIS_MODULE },
+};
+
+static const char *const family_names[FAMILIES] = {
+	[TSI_INET] = "inet_family_ops", [TSI_INET6] = "inet6_family_ops", [FAMILY_PACKET] = "packet_family_ops",
 };
 
 int tsi_family_create_inet(struct socket *sock, int family, int protocol)
 {
-	return family_inet[family == AF_INET6 ? TSI_INET6 : TSI_INET]->create(&init_net, sock, protocol, 0);
+	return family_original[family == AF_INET6 ? TSI_INET6 : TSI_INET]->create(&init_net, sock, protocol, 0);
 }
 
 typedef unsigned long (*family_lookup)(const char *name);
@@ -69,25 +90,22 @@ static family_lookup family_find_lookup(void)
 static int family_resolve(void)
 {
 	family_lookup lookup = family_find_lookup();
+	int i;
 
 	if (!lookup)
 		return -ENOENT;
-	family_inet[TSI_INET] = (void *)lookup("inet_family_ops");
-	family_inet[TSI_INET6] = (void *)lookup("inet6_family_ops");
-	if (!family_inet[TSI_INET] || family_inet[TSI_INET]->family != PF_INET)
-		return -ENOENT;
-	if (!family_inet[TSI_INET6] || family_inet[TSI_INET6]->family != PF_INET6)
-		return -ENOENT;
+	for (i = 0; i < FAMILIES; i++) {
+		family_original[i] = (void *)lookup(family_names[i]);
+		/* A kernel without packet sockets has none to refuse. */
+		if (!family_original[i] && i == FAMILY_PACKET)
+			continue;
+		if (!family_original[i] || family_original[i]->family != family_ours[i].family)
+			return -ENOENT;
+	}
 	return 0;
 }
 
-static int family_replace(const struct net_proto_family *family)
-{
-	sock_unregister(family->family);
-	return sock_register(family);
-}
-
-/* With IPv6 switched off at boot there is nothing to replace. */
+/* IPv6 may be switched off at boot: then there is nothing to replace. */
 static bool family_is_there(int family)
 {
 	struct socket *sock;
@@ -98,18 +116,24 @@ static bool family_is_there(int family)
 	return true;
 }
 
-static bool family_have_v6;
+static bool family_replaced[FAMILIES];
+
+static int family_replace(const struct net_proto_family *family)
+{
+	sock_unregister(family->family);
+	return sock_register(family);
+}
 
 int tsi_family_register(void)
 {
-	int err = family_resolve();
+	int i, err = family_resolve();
 
-	if (err)
-		return err;
-	family_have_v6 = family_is_there(PF_INET6);
-	err = family_replace(&family_ours[TSI_INET]);
-	if (!err && family_have_v6)
-		err = family_replace(&family_ours[TSI_INET6]);
+	for (i = 0; i < FAMILIES && !err; i++) {
+		if (!family_original[i] || !family_is_there(family_ours[i].family))
+			continue;
+		family_replaced[i] = true;
+		err = family_replace(&family_ours[i]);
+	}
 	if (err)
 		tsi_family_unregister();
 	return err;
@@ -117,9 +141,8 @@ int tsi_family_register(void)
 
 void tsi_family_unregister(void)
 {
-	int err = family_replace(family_inet[TSI_INET]);
+	int i;
 
-	if (!err && family_have_v6)
-		err = family_replace(family_inet[TSI_INET6]);
-	WARN_ON(err);
+	for (i = 0; i < FAMILIES; i++)
+		WARN_ON(family_replaced[i] && family_replace(family_original[i]));
 }
