@@ -40,8 +40,10 @@
 
 #include "address.h"
 #include "control.h"
+#include "errors.h"
 #include "input.h"
 #include "main.h"
+#include "options.h"
 #include "socket.h"
 
 #define DATAGRAM_PAYLOAD_MAX 65507
@@ -54,6 +56,7 @@
  * @reopen:	puts a new one in its place; has a reference
  * @sending:	one at a time
  * @answer:	to the last PEER: CARRIER_ASKED, 0, or a negative errno; with link.lock
+ * @broadcast:	the host was told that SO_BROADCAST is on
  */
 struct carrier {
 	struct tsi_link link;
@@ -62,6 +65,7 @@ struct carrier {
 	struct work_struct reopen;
 	struct mutex sending;
 	int answer;
+	bool broadcast;
 };
 
 #define CARRIER_ASKED 1
@@ -397,24 +401,13 @@ static void datagram_set_peer(struct tsi_socket *socket, const struct tsi_addres
 	spin_unlock_bh(&socket->lock);
 }
 
-/* As UDP: an error is for whoever connected or asked for errors, since nobody else could tell whose it is. */
-static void datagram_error(struct sock *sk, const struct tsi_message *message)
-{
-	bool asked = sk->sk_family == AF_INET6 ? inet6_sk(sk)->recverr : inet_sk(sk)->recverr;
-	struct tsi_address peer;
-
-	if (!asked && !datagram_peer(sk, &peer))
-		return;
-	WRITE_ONCE(sk->sk_err, tsi_control_errno(message, ENETUNREACH));
-	sk_error_report(sk);
-}
-
 static void datagram_on_message(struct tsi_link *link, const struct tsi_message *message)
 {
 	u16 type = le16_to_cpu(message->type);
+	struct tsi_address peer;
 
 	if (type == TSI_DATAGRAM_ERROR) {
-		datagram_error(link->owner, message);
+		tsi_errors_take(link->owner, message, datagram_peer(link->owner, &peer));
 		return;
 	}
 	if (type != TSI_CONNECTED && type != TSI_FAILED)
@@ -546,6 +539,8 @@ static int carrier_announce(struct tsi_link *link, struct sock *sk)
 	if (!datagram_is_ping(sk))
 		tsi_address_for_host(&message.local, sk);
 	err = tsi_control_send(&message);
+	if (!err)
+		err = tsi_options_send_all(link, sk);
 	if (!err && datagram_takes_clients(sk))
 		err = carrier_send_bound(link, sk);
 	return err ? err : tsi_link_connect(link, TSI_PORT_DATAGRAM);
@@ -658,6 +653,17 @@ int tsi_datagram_bind(struct socket *sock, struct sockaddr *name, int len)
 	return 0;
 }
 
+/* SO_BROADCAST does not pass here when it is set. */
+static void carrier_check_broadcast(struct tsi_link *link, const struct sock *sk)
+{
+	struct carrier *self = carrier_of(link);
+
+	if (!sock_flag(sk, SOCK_BROADCAST) || READ_ONCE(self->broadcast))
+		return;
+	WRITE_ONCE(self->broadcast, true);
+	(void)tsi_control_option(link->port, TSI_OPTION_BROADCAST, 1);
+}
+
 static struct tsi_link *carrier_get(struct sock *sk)
 {
 	struct tsi_link *link = tsi_socket_link(sk);
@@ -682,27 +688,130 @@ static bool datagram_is_echo(const struct sock *sk, const struct sk_buff *skb)
 	return icmp->type == (sk->sk_family == AF_INET6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
 }
 
-static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct tsi_address *to, struct msghdr *msg,
-			  size_t len)
+/* A message for the carrier: what @head holds, or only the address, and the next @len bytes. Charged to the sock. */
+static struct sk_buff *datagram_gather(struct sock *sk, const struct sk_buff *head, const struct tsi_address *to,
+				       struct msghdr *msg, size_t len)
 {
-	struct sk_buff_head *queue = &tsi_socket_of(sk)->queue;
+	size_t before = head ? head->len : sizeof(*to);
 	struct sk_buff *skb;
 	int err;
 
-	skb = sock_alloc_send_skb(sk, sizeof(*to) + len, msg->msg_flags & MSG_DONTWAIT, &err);
+	skb = sock_alloc_send_skb(sk, before + len, msg->msg_flags & MSG_DONTWAIT, &err);
 	if (!skb)
-		return err;
-	skb_put_data(skb, to, sizeof(*to));
+		return ERR_PTR(err);
+	skb_put_data(skb, head ? (const void *)head->data : to, before);
 	err = memcpy_from_msg(skb_put(skb, len), msg, len);
-	if (!err && datagram_is_ping(sk) && !datagram_is_echo(sk, skb))
-		err = -EINVAL;
-	if (err) {
-		kfree_skb(skb);
-		return err;
-	}
+	if (!err)
+		return skb;
+	kfree_skb(skb);
+	return ERR_PTR(err);
+}
+
+static void datagram_queue_skb(struct sock *sk, struct tsi_link *link, struct sk_buff *skb)
+{
+	struct sk_buff_head *queue = &tsi_socket_of(sk)->queue;
+
 	skb_queue_tail(queue, skb);
 	carrier_flush(link, queue);
+}
+
+static int datagram_queue(struct sock *sk, struct tsi_link *link, const struct tsi_address *to, struct msghdr *msg,
+			  size_t len)
+{
+	struct sk_buff *skb = datagram_gather(sk, NULL, to, msg, len);
+
+	if (IS_ERR(skb))
+		return PTR_ERR(skb);
+	if (datagram_is_ping(sk) && !datagram_is_echo(sk, skb)) {
+		kfree_skb(skb);
+		return -EINVAL;
+	}
+	datagram_queue_skb(sk, link, skb);
 	return 0;
+}
+
+/* ---- MSG_MORE and UDP_CORK ---- */
+
+static bool datagram_is_corked(const struct sock *sk)
+{
+	struct tsi_socket *socket = datagram_is_ping(sk) ? NULL : tsi_socket_of(sk);
+
+	return socket && READ_ONCE(socket->corked);
+}
+
+static bool datagram_wants_more(const struct sock *sk, const struct msghdr *msg)
+{
+	return !datagram_is_ping(sk) && (msg->msg_flags & MSG_MORE || udp_test_bit(CORK, sk));
+}
+
+static void datagram_drop_corked(struct tsi_socket *socket)
+{
+	kfree_skb(socket->corked);
+	WRITE_ONCE(socket->corked, NULL);
+}
+
+/* With the sock locked. What begins a datagram says where it goes. An error loses all of it, as UDP's do. */
+static int datagram_append(struct sock *sk, const struct tsi_address *to, struct msghdr *msg, size_t len)
+{
+	struct tsi_socket *socket = tsi_socket_make(sk);
+	struct sk_buff *old, *skb;
+
+	if (!socket)
+		return -ENOMEM;
+	old = socket->corked;
+	/* Somebody else finished it, and this was to be a part of it. */
+	if (!old && !tsi_address_is_set(to))
+		return -EDESTADDRREQ;
+	if (old && old->len + len > TSI_DATAGRAM_MAX)
+		skb = ERR_PTR(-EMSGSIZE);
+	else
+		skb = datagram_gather(sk, old, to, msg, len);
+	datagram_drop_corked(socket);
+	if (IS_ERR(skb))
+		return PTR_ERR(skb);
+	WRITE_ONCE(socket->corked, skb);
+	return 0;
+}
+
+/* With the sock locked. */
+static int datagram_uncork(struct sock *sk)
+{
+	struct tsi_socket *socket = tsi_socket_of(sk);
+	struct tsi_link *link;
+
+	if (!socket || !socket->corked)
+		return 0;
+	link = carrier_ensure(sk);
+	if (IS_ERR(link)) {
+		datagram_drop_corked(socket);
+		return PTR_ERR(link);
+	}
+	carrier_check_broadcast(link, sk);
+	datagram_queue_skb(sk, link, socket->corked);
+	WRITE_ONCE(socket->corked, NULL);
+	tsi_link_put(link);
+	return 0;
+}
+
+static int datagram_send_corked(struct sock *sk, const struct tsi_address *to, struct msghdr *msg, size_t len)
+{
+	int err;
+
+	lock_sock(sk);
+	err = datagram_append(sk, to, msg, len);
+	if (!err && !datagram_wants_more(sk, msg))
+		err = datagram_uncork(sk);
+	release_sock(sk);
+	return err;
+}
+
+void tsi_datagram_push(struct sock *sk)
+{
+	if (!datagram_is_corked(sk) || udp_test_bit(CORK, sk))
+		return;
+	lock_sock(sk);
+	(void)datagram_uncork(sk);
+	release_sock(sk);
 }
 
 /* UDP_SEGMENT: one call sends many datagrams of that size. 0: it does not; or -errno. */
@@ -758,9 +867,14 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 	err = inet_send_prepare(sk);
 	if (err)
 		return err;
+	if (datagram_is_corked(sk) || datagram_wants_more(sk, msg)) {
+		err = datagram_send_corked(sk, to, msg, len);
+		return err ? err : len;
+	}
 	link = carrier_get(sk);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
+	carrier_check_broadcast(link, sk);
 	err = datagram_queue_all(sk, link, to, msg, len);
 	tsi_link_put(link);
 	return err ? err : len;
@@ -768,11 +882,16 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 
 int tsi_datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
+	static const struct tsi_address nowhere;
 	struct sock *sk = sock->sk;
 	struct tsi_address to;
 	bool outside;
 
-	if (msg->msg_namelen && msg->msg_name)
+	if (datagram_is_corked(sk))
+		return datagram_send(sk, &nowhere, msg, len);
+	if (!datagram_is_ping(sk) && READ_ONCE(udp_sk(sk)->pending))
+		outside = false;
+	else if (msg->msg_namelen && msg->msg_name)
 		outside = tsi_address_parse(&to, msg->msg_name, msg->msg_namelen) && datagram_is_outside(&to, sk);
 	else
 		outside = datagram_peer(sk, &to);

@@ -19,4 +19,7 @@ int tsi_datagram_shutdown(struct socket *sock, int how);
 int tsi_datagram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 ssize_t tsi_datagram_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags);
 
+/* UDP_CORK may be off now: what it kept is sent. */
+void tsi_datagram_push(struct sock *sk);
+
 #endif

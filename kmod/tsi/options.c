@@ -3,9 +3,12 @@
 
 #include <linux/tcp.h>
 #include <linux/uaccess.h>
+#include <net/ipv6.h>
 #include <net/tcp.h>
 
 #include "control.h"
+#include "datagram.h"
+#include "listen.h"
 #include "socket.h"
 #include "stream.h"
 
@@ -39,19 +42,49 @@ static u32 options_user_timeout(const struct sock *sk)
 	return READ_ONCE(inet_csk(sk)->icsk_user_timeout);
 }
 
+/* Of these, 0 is what the host has by default. */
+static u32 options_ttl(const struct sock *sk)
+{
+	return max(inet_sk(sk)->uc_ttl, (s16)0);
+}
+
+static u32 options_hops(const struct sock *sk)
+{
+	return sk->sk_family == AF_INET6 ? max_t(int, inet6_sk(sk)->hop_limit, 0) : 0;
+}
+
+static u32 options_tos(const struct sock *sk)
+{
+	return inet_sk(sk)->tos;
+}
+
+static u32 options_tclass(const struct sock *sk)
+{
+	return sk->sk_family == AF_INET6 ? inet6_sk(sk)->tclass : 0;
+}
+
 /* What the host is told, in the host's units; 0 is everywhere what it has without being told. */
 static const struct option {
-	int name;
+	int level, name;
 	enum tsi_option option;
 	bool in_connect;
 	u32 (*value)(const struct sock *sk);
 } options[] = {
-	{ TCP_NODELAY, TSI_OPTION_NODELAY, true, options_nodelay },
-	{ TCP_KEEPIDLE, TSI_OPTION_KEEPIDLE, false, options_keepidle },
-	{ TCP_KEEPINTVL, TSI_OPTION_KEEPINTVL, false, options_keepintvl },
-	{ TCP_KEEPCNT, TSI_OPTION_KEEPCNT, false, options_keepcnt },
-	{ TCP_USER_TIMEOUT, TSI_OPTION_USER_TIMEOUT, false, options_user_timeout },
+	{ SOL_TCP, TCP_NODELAY, TSI_OPTION_NODELAY, true, options_nodelay },
+	{ SOL_TCP, TCP_KEEPIDLE, TSI_OPTION_KEEPIDLE, false, options_keepidle },
+	{ SOL_TCP, TCP_KEEPINTVL, TSI_OPTION_KEEPINTVL, false, options_keepintvl },
+	{ SOL_TCP, TCP_KEEPCNT, TSI_OPTION_KEEPCNT, false, options_keepcnt },
+	{ SOL_TCP, TCP_USER_TIMEOUT, TSI_OPTION_USER_TIMEOUT, false, options_user_timeout },
+	{ SOL_IP, IP_TTL, TSI_OPTION_TTL, false, options_ttl },
+	{ SOL_IP, IP_TOS, TSI_OPTION_TOS, false, options_tos },
+	{ SOL_IPV6, IPV6_UNICAST_HOPS, TSI_OPTION_HOPS, false, options_hops },
+	{ SOL_IPV6, IPV6_TCLASS, TSI_OPTION_TCLASS, false, options_tclass },
 };
+
+static bool options_concern(const struct option *option, const struct sock *sk)
+{
+	return option->level != SOL_TCP || sk->sk_type == SOCK_STREAM;
+}
 
 u32 tsi_options_stream_bits(const struct sock *sk)
 {
@@ -63,7 +96,7 @@ int tsi_options_send_all(struct tsi_link *link, const struct sock *sk)
 	int i, err;
 
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		u32 value = options[i].value(sk);
+		u32 value = options_concern(&options[i], sk) ? options[i].value(sk) : 0;
 
 		if (!value || options[i].in_connect)
 			continue;
@@ -88,8 +121,8 @@ static void options_tell(const struct sock *sk, struct tsi_link *link, int level
 {
 	int i;
 
-	for (i = 0; level == SOL_TCP && i < ARRAY_SIZE(options); i++)
-		if (options[i].name == name)
+	for (i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].level == level && options[i].name == name && options_concern(&options[i], sk))
 			(void)tsi_control_option(link->port, options[i].option, options[i].value(sk));
 }
 
@@ -103,13 +136,15 @@ int tsi_options_set(struct socket *sock, int level, int name, sockptr_t value, u
 	if (level == SOL_IPV6 && name == IPV6_ADDRFORM && tsi_socket_of(sk))
 		return -ENOTCONN;
 	err = tsi_socket_base(sk)->setsockopt(sock, level, name, value, len);
+	if (!err && level == SOL_UDP)
+		tsi_datagram_push(sk);
 	link = err ? NULL : tsi_socket_link(sk);
 	if (!link)
 		return err;
-	if (link->kind == &tsi_stream_kind && tsi_link_state(link) != TSI_LINK_CLOSED) {
+	if (link->kind == &tsi_stream_kind && tsi_link_state(link) != TSI_LINK_CLOSED)
 		tsi_stream_push(link, sk);
+	if (link->kind != &tsi_listener_kind && tsi_link_state(link) != TSI_LINK_CLOSED)
 		options_tell(sk, link, level, name);
-	}
 	tsi_link_put(link);
 	return 0;
 }

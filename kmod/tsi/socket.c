@@ -57,6 +57,7 @@ static int socket_release(struct socket *sock)
 	if (link)
 		link->kind->retire(link);
 	skb_queue_purge(&socket->queue);
+	kfree_skb(socket->corked);
 	write_lock_bh(&sk->sk_callback_lock);
 	rcu_assign_sk_user_data(sk, NULL);
 	write_unlock_bh(&sk->sk_callback_lock);
@@ -93,6 +94,7 @@ static void socket_make_datagram_ops(struct socket_ops *entry)
 	entry->ops.connect = tsi_datagram_connect;
 	entry->ops.getname = tsi_datagram_getname;
 	entry->ops.shutdown = tsi_datagram_shutdown;
+	entry->ops.setsockopt = tsi_options_set;
 	entry->ops.sendmsg = tsi_datagram_sendmsg;
 	entry->ops.sendpage = tsi_datagram_sendpage;
 }

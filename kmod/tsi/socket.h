@@ -27,6 +27,7 @@ enum tsi_family_index { TSI_INET, TSI_INET6, TSI_FAMILIES };
  * @lock:	protects @peer; taken with nothing else held but link->lock
  * @peer:	datagrams: where the program connected to through the host; family NONE: nowhere
  * @queue:	datagrams: what waits for its carrier to open or to have credit, charged to the inet sock
+ * @corked:	datagrams: the one that MSG_MORE or UDP_CORK leaves unfinished, or NULL; with the sock locked
  */
 struct tsi_socket {
 	struct sock *sk;
@@ -35,6 +36,7 @@ struct tsi_socket {
 	spinlock_t lock;
 	struct tsi_address peer;
 	struct sk_buff_head queue;
+	struct sk_buff *corked;
 };
 
 int tsi_socket_init(void);

@@ -42,6 +42,7 @@
 #else
 #include <stdint.h>
 typedef uint8_t __u8;
+typedef uint32_t __u32;
 typedef uint16_t __le16;
 typedef uint16_t __be16;
 typedef uint32_t __le32;
@@ -98,8 +99,17 @@ enum tsi_message_type {
 	TSI_FAILED = 33,    /* port, error */
 	TSI_INCOMING = 34,  /* port: the host's; value: vsock port of the listener; local and remote as the host's accept gave them */
 	TSI_RESET = 35,	    /* port, error: why the RST that follows */
-	TSI_DATAGRAM_ERROR = 36, /* port, error; remote: the destination that it concerns */
+	/*
+	 * port, error; remote: the destination of the datagram, an echo request's with its sequence number as the port.
+	 * Where an ICMP message said so: local, its sender, with the MTU that it names as the port; value: TSI_ERROR_*.
+	 */
+	TSI_DATAGRAM_ERROR = 36,
 };
+
+/* Type and code of an ICMP or ICMPv6 message in a value. */
+#define TSI_ERROR_VALUE(type, code) ((__u32)(type) | (__u32)(code) << 8)
+#define TSI_ERROR_TYPE(value) ((__u8)(value))
+#define TSI_ERROR_CODE(value) ((__u8)((value) >> 8))
 
 enum tsi_hello_bits {
 	TSI_HELLO_V4 = 1 << 0, /* host: there is an IPv4 address other than loopback */
@@ -120,7 +130,7 @@ enum tsi_bound_bits {
 	TSI_BOUND_REUSEPORT = 1 << 1, /* shares the port's clients with others that say so */
 };
 
-/* Socket options that matter on the host's socket. */
+/* Socket options that matter on the host's socket; those from 16 on for datagrams too. */
 enum tsi_option {
 	TSI_OPTION_NODELAY = 1,	  /* value 0, 1 */
 	TSI_OPTION_KEEPALIVE = 2, /* value 0, 1 */
@@ -129,6 +139,11 @@ enum tsi_option {
 	TSI_OPTION_KEEPCNT = 5,
 	TSI_OPTION_LINGER = 6,	  /* 0xffffffff: off; 0: the close is a reset; else it waits for the peer: "lingering" above */
 	TSI_OPTION_USER_TIMEOUT = 7, /* milliseconds */
+	TSI_OPTION_TTL = 16,	     /* IPv4's, 1 to 255 */
+	TSI_OPTION_HOPS = 17,	     /* IPv6's, 0 to 255 */
+	TSI_OPTION_TOS = 18,	     /* 0 to 255 */
+	TSI_OPTION_TCLASS = 19,	     /* 0 to 255 */
+	TSI_OPTION_BROADCAST = 20,   /* 0, 1; datagrams */
 };
 
 /**

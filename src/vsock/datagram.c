@@ -44,6 +44,19 @@
 #define ADDRESS sizeof(struct tsi_address)
 #define IOV_MAX_MESSAGE 64
 
+/* Options of both sockets, by family; what they are without being set is 0. */
+static const struct datagram_option {
+	enum tsi_option option;
+	sa_family_t family;
+	int level, name, initial;
+} options[] = {
+	{ TSI_OPTION_TTL, AF_INET, IPPROTO_IP, IP_TTL, -1 },
+	{ TSI_OPTION_HOPS, AF_INET6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, -1 },
+	{ TSI_OPTION_TOS, AF_INET, IPPROTO_IP, IP_TOS, 0 },
+	{ TSI_OPTION_TCLASS, AF_INET6, IPPROTO_IPV6, IPV6_TCLASS, 0 },
+	{ TSI_OPTION_BROADCAST, AF_INET, SOL_SOCKET, SO_BROADCAST, 0 },
+};
+
 struct datagram_socket {
 	struct loop_io io;
 	struct datagram *owner;
@@ -58,7 +71,8 @@ struct datagram_socket {
  * @bound:	takes published datagrams when its port is not 0
  * @left:	bytes of the message at the head of the queue that are still to go; 0: a length comes next
  * @skipping:	the rest of a message that is too large is passed over
- * @counted:	in the device's list of those that may expire
+ * @listed:	in the device's list of those that may expire
+ * @options:	values of options[], as the guest gave them
  */
 struct datagram {
 	struct connection *connection;
@@ -70,6 +84,7 @@ struct datagram {
 	bool is_bound, skipping, listed;
 	uint32_t left;
 	unsigned turn;
+	uint32_t options[ARRAY_SIZE(options)];
 };
 
 static uint8_t spill[65536];
@@ -200,13 +215,15 @@ static void touch(struct datagram *g)
 
 /* ---- the host's sockets ---- */
 
-static void tell_error(struct datagram *g, int error, const struct tsi_address *remote)
+/* value and local say which ICMP message it was; local NULL: none. */
+static void tell_error(struct datagram *g, int error, uint32_t value, const struct tsi_address *local,
+		       const struct tsi_address *remote)
 {
 	struct connection *c = g->connection;
 	struct connection *control = c->device->tsi.control;
 
 	if (control && control->out.bytes < TSI_QUEUE_MAX / 4) /* answers to connects matter more */
-		tsi_send(c->device, NULL, TSI_DATAGRAM_ERROR, c->guest_port, (uint32_t)error, 0, NULL, remote);
+		tsi_send(c->device, NULL, TSI_DATAGRAM_ERROR, c->guest_port, (uint32_t)error, value, local, remote);
 }
 
 /* An address of the host's as the guest knows it. */
@@ -217,6 +234,30 @@ static struct tsi_address from_host(const struct sockaddr_storage *s)
 	return address_is_loopback(&a) ? address_v4(TSI_ADDRESS_HOST, address_port(&a)) : a;
 }
 
+/* The kernel's description of an error, and behind it the address of who sent the ICMP message. */
+struct described_error {
+	struct sock_extended_err error;
+	union {
+		sa_family_t family;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} offender;
+};
+
+static void tell_described(struct datagram *g, const struct described_error *e, struct tsi_address remote, const uint8_t echo[8])
+{
+	struct sockaddr_storage s = { .ss_family = AF_UNSPEC };
+	struct tsi_address local;
+
+	memcpy(&s, &e->offender, sizeof(e->offender));
+	local = from_host(&s);
+	if (local.family)
+		local.port = htobe16((uint16_t)MIN(e->error.ee_info, (uint32_t)UINT16_MAX));
+	if (g->protocol != IPPROTO_UDP)
+		memcpy(&remote.port, echo + 6, sizeof(remote.port)); /* its sequence number */
+	tell_error(g, (int)e->error.ee_errno, TSI_ERROR_VALUE(e->error.ee_type, e->error.ee_code), &local, &remote);
+}
+
 /* One entry of the error queue. False: there is none. */
 static bool read_error(struct datagram_socket *s)
 {
@@ -225,25 +266,27 @@ static bool read_error(struct datagram_socket *s)
 		uint8_t bytes[256];
 	} control;
 	struct sockaddr_storage to = { .ss_family = AF_UNSPEC };
+	uint8_t echo[8] = { 0 };
+	struct iovec part = { echo, sizeof(echo) };
 	struct msghdr message = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
 		.msg_name = &to,
 		.msg_namelen = sizeof(to),
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
-	struct sock_extended_err error = { .ee_errno = 0 };
-	struct tsi_address remote;
+	struct described_error e = { .error.ee_errno = 0 };
 
 	if (recvmsg(s->io.fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 		return false;
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(&message); h; h = CMSG_NXTHDR(&message, h)) {
 		if ((h->cmsg_level == IPPROTO_IP && h->cmsg_type == IP_RECVERR) ||
 		    (h->cmsg_level == IPPROTO_IPV6 && h->cmsg_type == IPV6_RECVERR))
-			memcpy(&error, CMSG_DATA(h), sizeof(error));
+			memcpy(&e, CMSG_DATA(h), MIN(h->cmsg_len - CMSG_LEN(0), sizeof(e)));
 	}
-	remote = from_host(&to);
-	if (error.ee_errno && error.ee_origin != SO_EE_ORIGIN_LOCAL)
-		tell_error(s->owner, (int)error.ee_errno, &remote);
+	if (e.error.ee_errno && e.error.ee_origin != SO_EE_ORIGIN_LOCAL)
+		tell_described(s->owner, &e, from_host(&to), echo);
 	return true;
 }
 
@@ -282,6 +325,29 @@ static void bind_local(struct datagram *g, int fd, sa_family_t family)
 		(void)bind(fd, (struct sockaddr *)&s, size);
 }
 
+static void apply_option(const struct datagram *g, size_t i, int fd)
+{
+	const struct datagram_option *o = &options[i];
+	int value = g->options[i] ? (int)g->options[i] : o->initial;
+
+	(void)setsockopt(fd, o->level, o->name, &value, sizeof(value));
+}
+
+void datagram_option(struct connection *c, uint32_t option, uint32_t value)
+{
+	struct datagram *g = c->datagram;
+
+	for (size_t i = 0; g && i < ARRAY_SIZE(options); i++) {
+		const struct datagram_socket *s = &g->socket[options[i].family == AF_INET6];
+
+		if (options[i].option != option)
+			continue;
+		g->options[i] = value;
+		if (s->io.fd >= 0)
+			apply_option(g, i, s->io.fd);
+	}
+}
+
 /* The host socket for this family, made when there is none; or a negative errno. */
 static int socket_for(struct datagram *g, sa_family_t family)
 {
@@ -300,6 +366,10 @@ static int socket_for(struct datagram *g, sa_family_t family)
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, is_v6 ? IPPROTO_IPV6 : IPPROTO_IP, is_v6 ? IPV6_RECVERR : IP_RECVERR, &one, sizeof(one));
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		if (options[i].family == family && g->options[i])
+			apply_option(g, i, fd);
+	}
 	bind_local(g, fd, family);
 	r = loop_io_add(g->connection->device->loop, &s->io, fd, EVENTS, socket_event);
 	if (r < 0) {
@@ -412,7 +482,7 @@ static void send_message(struct datagram *g, struct iovec *iov, unsigned n)
 	else
 		c->device->stats.datagrams_lost++;
 	if (r < 0 && r != -EAGAIN && r != -ENOBUFS)
-		tell_error(g, -r, &to);
+		tell_error(g, -r, 0, NULL, &to);
 	touch(g);
 }
 

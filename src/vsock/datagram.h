@@ -16,5 +16,7 @@ void datagram_requested(struct connection *c);
 void datagram_bound(struct connection *c, const struct tsi_address *local, uint32_t bits);
 /* TSI_PEER: to c's socket; always answered. */
 void datagram_set_peer(struct connection *c, const struct tsi_address *remote);
+/* TSI_OPTION: enum tsi_option, for the sockets that it has and those that it will have. */
+void datagram_option(struct connection *c, uint32_t option, uint32_t value);
 /* A datagram for the guest from inside this program. Lost, and counted, when too many wait already. */
 void datagram_deliver(struct connection *c, const struct tsi_address *source, const void *data, size_t size);

@@ -426,7 +426,18 @@ static const struct {
 	[TSI_OPTION_KEEPINTVL] = { IPPROTO_TCP, TCP_KEEPINTVL },
 	[TSI_OPTION_KEEPCNT] = { IPPROTO_TCP, TCP_KEEPCNT },
 	[TSI_OPTION_USER_TIMEOUT] = { IPPROTO_TCP, TCP_USER_TIMEOUT },
+	[TSI_OPTION_TTL] = { IPPROTO_IP, IP_TTL },
+	[TSI_OPTION_HOPS] = { IPPROTO_IPV6, IPV6_UNICAST_HOPS },
+	[TSI_OPTION_TOS] = { IPPROTO_IP, IP_TOS },
+	[TSI_OPTION_TCLASS] = { IPPROTO_IPV6, IPV6_TCLASS },
 };
+
+static int option_value(uint32_t option, uint32_t value)
+{
+	if (!value && (option == TSI_OPTION_TTL || option == TSI_OPTION_HOPS))
+		return -1; /* the kernel's word for its default */
+	return (int)value;
+}
 
 void stream_option(struct connection *c, uint32_t option, uint32_t value)
 {
@@ -439,7 +450,7 @@ void stream_option(struct connection *c, uint32_t option, uint32_t value)
 		(void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 		c->flags = value && value != UINT32_MAX ? c->flags | LINGERS : c->flags & ~(uint32_t)LINGERS;
 	} else if (option < ARRAY_SIZE(options) && options[option].level) {
-		int v = (int)value;
+		int v = option_value(option, value);
 
 		(void)setsockopt(c->io.fd, options[option].level, options[option].name, &v, sizeof(v));
 	}

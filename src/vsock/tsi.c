@@ -288,9 +288,12 @@ struct tsi_listener *tsi_listener_choose(struct tsi *t, uint16_t port, uint16_t 
 static void on_option(struct device *d, const struct tsi_message *m)
 {
 	struct connection *c = connection_find_opened(d, le32toh(m->port), TSI_PORT_STREAM);
+	struct connection *g = c ? NULL : connection_find(d, le32toh(m->port), TSI_PORT_DATAGRAM);
 
 	if (c)
 		stream_option(c, le32toh(m->error), le32toh(m->value));
+	else if (g)
+		datagram_option(g, le32toh(m->error), le32toh(m->value));
 }
 
 static const struct {

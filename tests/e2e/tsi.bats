@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Mode TSI: programs in the box talk to the outside as if they ran where the product runs (T01 T02 T03 T04 T05 T07 T12 T22 T27
+# Mode TSI: programs in the box talk to the outside as if they ran where the product runs (T01 to T07, T12 to T14, T22, T27,
 # T28). Each check is made first by the same program outside of any box, as a control.
 
 load ../lib/common
@@ -141,6 +141,18 @@ syn_is_sent() {
 # bats test_tags=user
 @test "UDP: every datagram's source is the true one; sizes, errors" {
 	both udp "$BED_OUTSIDE4" 198.51.100.8
+}
+
+# bats test_tags=user
+@test "T13: ICMP errors reach who wants them, MSG_MORE and UDP_CORK" {
+	both udp_errors "$BED_OUTSIDE4" "$BED_OUTSIDE6" 198.51.100.99 198.51.100.98 "$BED_NEXT4"
+	both udp_cork "$BED_OUTSIDE4"
+}
+
+# bats test_tags=user
+@test "T14: ping; raw and packet sockets are refused" {
+	both ping "$BED_OUTSIDE4" "$BED_OUTSIDE6" 198.51.100.99
+	try 0 boxed raw
 }
 
 @test "T22: signals interrupt; a killed process's sockets close on the host at once" {

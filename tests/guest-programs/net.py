@@ -658,6 +658,95 @@ def case_mute(host, port):
         print(name_of(e.errno), flush=True)
 
 
+# --- T13, T14
+
+def queued_error(s, data, to):
+    """Sends until an error comes, since routers say such things once a second: errno, origin, type, code, about whom and
+    from whom, from the error queue."""
+    p = select.poll()
+    p.register(s, 0)
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        s.sendto(data, to)
+        if p.poll(1000):
+            break
+    data, control, _, about = s.recvmsg(200, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+    error, origin, kind, code = struct.unpack_from("=IBBB", control[0][2])
+    six = s.family == socket.AF_INET6
+    offender = socket.inet_ntop(s.family, control[0][2][24:40] if six else control[0][2][20:24])
+    return (name_of(error), origin, kind, code, about[0], about[1], offender), data
+
+
+def case_udp_errors(host, host6, unreachable, far, hop):
+    ip_recverr, ipv6_recverr = 11, 25
+    s = new(host, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IP, ip_recverr, 1)
+    equal("T13 port unreachable", queued_error(s, b"x", (host, 1))[0], ("ECONNREFUSED", 2, 3, 3, host, 1, host))
+    equal("T13 host unreachable", queued_error(s, b"x", (unreachable, 5))[0], ("EHOSTUNREACH", 2, 3, 1, unreachable, 5, hop))
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    equal("T13 time exceeded, as traceroute looks for it", queued_error(s, b"x", (far, 33434))[0],
+          ("EHOSTUNREACH", 2, 11, 0, far, 33434, hop))
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
+    s.sendto(b"still", (host, 7))
+    equal("T13 and it still works", s.recv(10), b"still")
+    s = new(host6, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IPV6, ipv6_recverr, 1)
+    equal("T13 port unreachable, v6", queued_error(s, b"x", (host6, 1))[0], ("ECONNREFUSED", 3, 1, 4, host6, 1, host6))
+    s = new(host, socket.SOCK_DGRAM)
+    s.connect((unreachable, 5))
+    s.send(b"x")
+    s.settimeout(0.5)
+    try:
+        check("T13 connected: an error that may pass is no error", False, s.recv(10))
+    except TimeoutError:
+        check("T13 connected: an error that may pass is no error", True)
+    except OSError as e:
+        check("T13 connected: an error that may pass is no error", False, name_of(e.errno))
+
+
+def case_udp_cork(host):
+    s = new(host, socket.SOCK_DGRAM)
+    s.sendto(b"one ", socket.MSG_MORE, (host, 7))
+    s.sendto(b"two", (host, 7))
+    equal("T13 MSG_MORE", s.recv(100), b"one two")
+    s.connect((host, 7))
+    s.setsockopt(socket.IPPROTO_UDP, 1, 1)
+    for part in (b"a", b"b", b"c"):
+        s.send(part)
+    s.setsockopt(socket.IPPROTO_UDP, 1, 0)
+    equal("T13 UDP_CORK", s.recv(100), b"abc")
+    s.setsockopt(socket.IPPROTO_UDP, 103, 3)
+    s.setsockopt(socket.IPPROTO_UDP, 104, 1)
+    s.send(b"abcdefgh")
+    got = [s.recv(100)]
+    while len(b"".join(got)) < 8:
+        got.append(s.recv(100))
+    equal("T13 UDP_SEGMENT, UDP_GRO: all of it", b"".join(got), b"abcdefgh")
+
+
+def case_ping(host, host6, unreachable):
+    for address, family, protocol, request, reply in ((host, socket.AF_INET, socket.IPPROTO_ICMP, 8, 0),
+                                                      (host6, socket.AF_INET6, socket.IPPROTO_ICMPV6, 128, 129)):
+        s = socket.socket(family, socket.SOCK_DGRAM, protocol)
+        s.settimeout(LIMIT)
+        s.sendto(struct.pack(">BBHHH", request, 0, 0, 0, 7) + b"ping", (address, 0))
+        data, source = s.recvfrom(100)
+        equal(f"T14 ping {address}", (data[0], data[6:], source[0]), (reply, b"\0\7ping", address))
+        equal("T14 the identifier is the socket's", struct.unpack(">H", data[4:6])[0], s.getsockname()[1])
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    s.settimeout(LIMIT)
+    s.setsockopt(socket.IPPROTO_IP, 11, 1)
+    error, data = queued_error(s, struct.pack(">BBHHH", 8, 0, 0, 0, 9), (unreachable, 0))
+    equal("T14 host unreachable", error[:5], ("EHOSTUNREACH", 2, 3, 1, unreachable))
+    equal("T14 about which request", (data[0], data[4:8]), (8, struct.pack(">HH", s.getsockname()[1], 9)))
+
+
+def case_raw():
+    """In the box only: elsewhere it is a question of who asks."""
+    for family, protocol in ((socket.AF_INET, socket.IPPROTO_ICMP), (socket.AF_INET6, socket.IPPROTO_ICMPV6), (socket.AF_PACKET, 0)):
+        failing(f"T14 raw socket of family {family.name}", "EPERM", lambda: socket.socket(family, socket.SOCK_RAW, protocol))
+
+
 def case_names(*names):
     """Addresses of each name, or the error, as glibc gives them to a program that asks for TCP."""
     for name in names:

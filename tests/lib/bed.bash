@@ -11,8 +11,9 @@
 #	|      fd77::1/64           |                  |       198.51.100.53, .54, .55  (dns)  |
 #	|  default via 10.77.0.2    |                  |                                      |
 #	|          and fd77::2      |                  |  198.51.100.66   swallowed           |
-#	|  192.0.2.0/24 no route    |                  |  198.51.100.99   "host unreachable"  |
-#	|  /etc is its own copy     |                  |  outside.py: all its servers         |
+#	|  192.0.2.0/24 no route    |                  |  198.51.100.98   sent back           |
+#	|  /etc is its own copy     |                  |  198.51.100.99   "host unreachable"  |
+#	|                           |                  |  outside.py: all its servers         |
 #	+---------------------------+                  +--------------------------------------+
 #
 # Root makes the namespaces as they are; an ordinary user in a user namespace, and the product then runs under the user's
@@ -85,6 +86,7 @@ bed_configure_outside() {
 		for a in 7 8 53 54 55; do ip addr add 198.51.100.\$a/32 dev lo; done
 		ip addr add $BED_OUTSIDE6/128 dev lo nodad
 		ip route add blackhole 198.51.100.66
+		ip route add 198.51.100.98 via 10.77.0.1
 		ip route add unreachable 198.51.100.99
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 0 >/proc/sys/net/ipv4/icmp_ratelimit 2>/dev/null || true

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /* UDP to somewhere outside. */
 #include <fcntl.h>
+#include <linux/errqueue.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -232,6 +234,147 @@ static void segments(void)
 	host_expect(&host, "end", OUTSIDE, 7);
 }
 
+/* MSG_MORE and UDP_CORK make one datagram of many writes; its destination is that of the first. */
+static void corked(void)
+{
+	struct sockaddr_storage to = test_name(OUTSIDE, 7), other = test_name(OTHER, 8);
+	int fd = test_socket(AF_INET, SOCK_DGRAM), on = 1, off = 0;
+	static char block[40000];
+	struct host_stream host;
+
+	CHECK_EQ(sendto(fd, "one ", 4, MSG_MORE, (void *)&to, test_name_len(&to)), 4);
+	CHECK_EQ(sendto(fd, "two ", 4, MSG_MORE, (void *)&other, test_name_len(&other)), 4);
+	CHECK_EQ(send(fd, "three", 5, 0), 5);
+	host = host_take_datagram();
+	host_expect(&host, "one two three", OUTSIDE, 7);
+	CHECK_EQ(connect(fd, (void *)&to, test_name_len(&to)), 0);
+	CHECK_EQ(setsockopt(fd, IPPROTO_UDP, 1 /* UDP_CORK */, &on, sizeof(on)), 0);
+	test_send(fd, "a", 1);
+	test_send(fd, "b", 1);
+	CHECK_EQ(test_poll(host.fd, POLLIN, 20), 0);
+	CHECK_EQ(setsockopt(fd, IPPROTO_UDP, 1, &off, sizeof(off)), 0);
+	host_expect(&host, "ab", OUTSIDE, 7);
+	/* Too much of it is lost, all of it. */
+	CHECK_EQ(send(fd, block, sizeof(block), MSG_MORE), sizeof(block));
+	CHECK_ERRNO(send(fd, block, sizeof(block), 0), EMSGSIZE);
+	test_send(fd, "next", 4);
+	host_expect(&host, "next", OUTSIDE, 7);
+}
+
+struct queued_error {
+	struct sockaddr_storage about, offender;
+	struct sock_extended_err error;
+	uint8_t payload[64];
+	ssize_t len;
+};
+
+static struct queued_error take_error(int fd)
+{
+	struct queued_error e = {};
+	struct iovec part = { e.payload, sizeof(e.payload) };
+	char control[256];
+	struct msghdr msg = { .msg_name = &e.about, .msg_namelen = sizeof(e.about), .msg_iov = &part, .msg_iovlen = 1,
+			      .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
+
+	CHECK_EQ(test_poll(fd, 0, TEST_DEADLINE_MS), POLLERR);
+	e.len = recvmsg(fd, &msg, MSG_ERRQUEUE);
+	CHECK(e.len >= 0 && msg.msg_flags & MSG_ERRQUEUE);
+	c = CMSG_FIRSTHDR(&msg);
+	CHECK(c && (c->cmsg_type == IP_RECVERR || c->cmsg_type == IPV6_RECVERR));
+	memcpy(&e.error, CMSG_DATA(c), sizeof(e.error));
+	memcpy(&e.offender, CMSG_DATA(c) + sizeof(e.error), c->cmsg_len - CMSG_LEN(sizeof(e.error)));
+	return e;
+}
+
+static void tell_error(uint32_t port, int error, int type, int code, struct tsi_address about, struct tsi_address offender)
+{
+	struct tsi_message message = { .type = TSI_DATAGRAM_ERROR, .port = port, .error = error,
+				       .value = TSI_ERROR_VALUE(type, code), .local = offender, .remote = about };
+
+	host_send(&message);
+}
+
+/* A port unreachable is for a connected socket too; a time exceeded only for who asked. As traceroute has it. */
+static void error_queue(void)
+{
+	int fd = test_socket(AF_INET, SOCK_DGRAM), fd6 = test_socket(AF_INET6, SOCK_DGRAM), on = 1;
+	struct host_stream host;
+	struct queued_error e;
+
+	CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+	send_to(fd, "x", OUTSIDE, 33434);
+	host = host_take_datagram();
+	tell_error(host.port, EHOSTUNREACH, 11, 0, host_address(OUTSIDE, 33434), host_address("192.0.2.1", 0));
+	e = take_error(fd);
+	CHECK(!strcmp(test_format(&e.about), OUTSIDE " 33434"));
+	CHECK(!strcmp(test_format(&e.offender), "192.0.2.1 0"));
+	CHECK_EQ(e.error.ee_errno, EHOSTUNREACH);
+	CHECK_EQ(e.error.ee_origin, SO_EE_ORIGIN_ICMP);
+	CHECK_EQ(e.error.ee_type, 11);
+	tell_error(host.port, EMSGSIZE, 3, 4, host_address(OUTSIDE, 33434), host_address("192.0.2.1", 1400));
+	e = take_error(fd);
+	CHECK_EQ(e.error.ee_info, 1400);
+	CHECK_EQ(e.error.ee_code, 4);
+
+	CHECK_EQ(setsockopt(fd6, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on)), 0);
+	send_to(fd6, "x", "2001:db8::7", 9);
+	host = host_take_datagram();
+	tell_error(host.port, ECONNREFUSED, 1, 4, host_address("2001:db8::7", 9), host_address("2001:db8::7", 0));
+	e = take_error(fd6);
+	CHECK(!strcmp(test_format(&e.about), "2001:db8::7 9"));
+	CHECK(!strcmp(test_format(&e.offender), "2001:db8::7 0"));
+	CHECK_EQ(e.error.ee_origin, SO_EE_ORIGIN_ICMP6);
+}
+
+static void errors_by_kind(void)
+{
+	struct sockaddr_storage name = test_name(OUTSIDE, 7);
+	int fd = test_socket(AF_INET, SOCK_DGRAM);
+	struct host_stream host;
+	char byte;
+
+	CHECK_EQ(connect(fd, (void *)&name, test_name_len(&name)), 0);
+	test_send(fd, "x", 1);
+	host = host_take_datagram();
+	tell_error(host.port, EHOSTUNREACH, 3, 1, host_address(OUTSIDE, 7), host_address("192.0.2.1", 0));
+	tell_error(host.port, ECONNREFUSED, 3, 3, host_address(OUTSIDE, 7), host_address(OUTSIDE, 0));
+	CHECK_ERRNO(recv(fd, &byte, 1, 0), ECONNREFUSED);
+	CHECK_ERRNO(recv(fd, &byte, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+/* TTL and TOS are the host's socket's business, whenever they are set. */
+static void told_options(void)
+{
+	int fd = test_socket(AF_INET, SOCK_DGRAM), ttl = 3, tos = 0x10, on = 1;
+	struct host_stream host;
+
+	CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)), 0);
+	send_to(fd, "x", OUTSIDE, 7);
+	host = host_take_datagram();
+	host_await_option(host.port, TSI_OPTION_TTL, 3);
+	CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
+	host_await_option(host.port, TSI_OPTION_TOS, 0x10);
+	CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on)), 0);
+	send_to(fd, "x", "255.255.255.255", 7);
+	host_await_option(host.port, TSI_OPTION_BROADCAST, 1);
+}
+
+/* What ping prints "Destination Host Unreachable" from. */
+static void errors_of_ping(int fd, const struct host_stream *host, const char *to, bool v6)
+{
+	struct queued_error e;
+	int on = 1;
+
+	CHECK_EQ(setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on)), 0);
+	tell_error(host->port, EHOSTUNREACH, v6 ? 1 : 3, v6 ? 3 : 1, host_address(to, 0x1234), host_address(to, 0));
+	e = take_error(fd);
+	CHECK_EQ(e.len, 8);
+	CHECK_EQ(e.payload[0], v6 ? 128 : 8);
+	CHECK_EQ(e.payload[4] << 8 | e.payload[5], test_port(fd));
+	CHECK_EQ(e.payload[6] << 8 | e.payload[7], 0x1234);
+}
+
 static void ping(const char *to, int family, int protocol, int request, int reply)
 {
 	int fd = socket(family, SOCK_DGRAM, protocol);
@@ -252,6 +395,7 @@ static void ping(const char *to, int family, int protocol, int request, int repl
 	memcpy(&id, got + 4, sizeof(id));
 	CHECK_EQ(ntohs(id), test_port(fd));
 	CHECK(got[0] == reply && !memcmp(got + 6, echo + 6, sizeof(echo) - 6));
+	errors_of_ping(fd, &host, to, family == AF_INET6);
 	/* No other kind of message goes out. */
 	echo[0] = 5;
 	CHECK_ERRNO(sendto(fd, echo, sizeof(echo), 0, (void *)&name, test_name_len(&name)), EINVAL);
@@ -264,6 +408,17 @@ static void pings(void)
 	CHECK_EQ(write(range, "0 2147483647", 12), 12);
 	ping(OUTSIDE, AF_INET, IPPROTO_ICMP, 8, 0);
 	ping("2001:db8::7", AF_INET6, IPPROTO_ICMPV6, 128, 129);
+}
+
+static void raw_sockets(void)
+{
+	CHECK_ERRNO(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
+	CHECK_ERRNO(socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), EPERM);
+	CHECK_ERRNO(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+	/* Nothing of it in another namespace, which has interfaces of its own. */
+	CHECK_EQ(unshare(CLONE_NEWNET), 0);
+	CHECK(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0);
+	CHECK(socket(AF_PACKET, SOCK_RAW, 0) >= 0);
 }
 
 static void inside(void)
@@ -399,6 +554,10 @@ const struct test tests_datagram[] = {
 	{ "T13 sendmmsg, recvmmsg, inside and outside", many_at_once },
 	{ "T13 PKTINFO", packet_info },
 	{ "T13 UDP_SEGMENT", segments },
+	{ "T13 MSG_MORE and UDP_CORK", corked },
+	{ "T13 the error queue", error_queue },
+	{ "T13 which errors a connected socket hears of", errors_by_kind },
+	{ "T13 TTL, TOS and SO_BROADCAST are told", told_options },
 	{ "T13 the carrier expires", expired },
 	{ "T14 ping", pings },
 	{ "T19 published UDP", published },
@@ -406,6 +565,7 @@ const struct test tests_datagram[] = {
 	{ "T19 T23 published UDP, dual-stack", published_dual_stack },
 	{ "T19 published UDP, connected", published_connected },
 	{ "T19 published UDP, the host goes and comes", published_again },
+	{ "T14 T24 raw and packet sockets are refused", raw_sockets },
 	{ "T12 UDP inside", inside },
 	{},
 };

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -123,11 +124,66 @@ static void errors_come_back(void **state)
 	to = address_v4(TSI_ADDRESS_HOST, port);
 	assert_int_equal(le32toh(m.error), ECONNREFUSED);
 	assert_memory_equal(&m.remote, &to, ADDRESS);
+	assert_int_equal(le32toh(m.value), TSI_ERROR_VALUE(ICMP_DEST_UNREACH, ICMP_PORT_UNREACH));
+	to = address_v4(TSI_ADDRESS_HOST, 0);
+	assert_memory_equal(&m.local, &to, ADDRESS);
 	send_datagram(g, INADDR_LOOPBACK, port, "x", 1);
 	m = guest_expect_message(g, TSI_DATAGRAM_ERROR, PORT);
 	to = address_v4(INADDR_LOOPBACK, port);
 	assert_int_equal(le32toh(m.error), ECONNREFUSED);
 	assert_memory_equal(&m.remote, &to, ADDRESS);
+	assert_int_equal(m.local.family, TSI_FAMILY_NONE);
+	guest_stop(g);
+}
+
+static void tell_option(struct guest *g, enum tsi_option option, uint32_t value)
+{
+	struct tsi_message m = { .type = htole16(TSI_OPTION), .port = htole32(PORT), .error = htole32(option), .value = htole32(value) };
+
+	guest_message(g, &m);
+}
+
+/* The TTL that a datagram from the guest has at its destination. */
+static int seen_ttl(struct guest *g, int fd, uint16_t port)
+{
+	union {
+		struct cmsghdr header;
+		uint8_t bytes[64];
+	} control;
+	char byte;
+	struct iovec part = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	int ttl = 0;
+
+	send_datagram(g, TSI_ADDRESS_HOST, port, "x", 1);
+	assert_int_equal(recvmsg(fd, &message, 0), 1);
+	assert_int_equal(CMSG_FIRSTHDR(&message)->cmsg_type, IP_TTL);
+	memcpy(&ttl, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(ttl));
+	return ttl;
+}
+
+/* T13: options hold for the socket that there is, and for the one that is made later. */
+static void options_are_set(void **state)
+{
+	struct guest *g = &guest;
+	uint16_t port;
+	int fd = host_udp(&port), on = 1, initial;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+	guest_start(g, true, NULL);
+	guest_open_tsi(g);
+	open_datagram(g);
+	tell_option(g, TSI_OPTION_TTL, 17);
+	assert_int_equal(seen_ttl(g, fd, port), 17);
+	tell_option(g, TSI_OPTION_TTL, 0);
+	initial = seen_ttl(g, fd, port);
+	assert_true(initial > 17);
+	tell_option(g, TSI_OPTION_TTL, 18);
+	assert_int_equal(seen_ttl(g, fd, port), 18);
+	tell_option(g, TSI_OPTION_TTL, 100000); /* refused by the host's kernel */
+	tell_option(g, 77, 1);
+	assert_int_equal(seen_ttl(g, fd, port), 18);
+	close(fd);
 	guest_stop(g);
 }
 
@@ -294,6 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(datagrams_pass),
 		cmocka_unit_test(errors_come_back),
+		cmocka_unit_test(options_are_set),
 		cmocka_unit_test(peers_are_answered),
 		cmocka_unit_test(silent_sockets_expire),
 		cmocka_unit_test(names_are_asked_over_udp),
