@@ -5,14 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One line only: whatever a person, a server or a tool put in, the sentence stays on one. */
-static void make_one_line(char *text)
+#include "base/text.h"
+
+/* Whatever a person, a server or a tool put in: the sentence stays on one line, and can be sent on as JSON. */
+static void make_clean(char *text)
 {
 	for (char *p = text; *p; p++)
 		if (*p == '\n' || *p == '\r')
 			*p = ' ';
 	for (size_t n = strlen(text); n > 0 && text[n - 1] == ' '; n--)
 		text[n - 1] = '\0';
+	text_mend_utf8(text); /* a cut may go through a character */
 }
 
 int fail(struct failure *f, int code, const char *format, ...)
@@ -22,7 +25,7 @@ int fail(struct failure *f, int code, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(f->text, sizeof(f->text), format, args); /* a cut sentence is better than none */
 	va_end(args);
-	make_one_line(f->text);
+	make_clean(f->text);
 	f->code = code;
 	return -1;
 }
@@ -37,7 +40,7 @@ int fail_errno(struct failure *f, int code, int err, const char *format, ...)
 	va_end(args);
 	n = strlen(f->text);
 	(void)snprintf(f->text + n, sizeof(f->text) - n, ": %s", strerror(abs(err)));
-	make_one_line(f->text);
+	make_clean(f->text);
 	f->code = code;
 	return -1;
 }
@@ -53,6 +56,6 @@ int fail_wrap(struct failure *f, const char *format, ...)
 	(void)snprintf(whole, sizeof(whole), "%s: %s", context, f->text);
 	memcpy(f->text, whole, sizeof(f->text));
 	f->text[sizeof(f->text) - 1] = '\0';
-	make_one_line(f->text);
+	make_clean(f->text);
 	return -1;
 }

@@ -26,7 +26,7 @@ enum exit_code {
 /**
  * struct failure - one sentence for a person, and the exit code that goes with it
  * @code:	value of enum exit_code; 0 means "no failure yet"
- * @text:	one line without a newline: what failed, the object, its holder, the way out
+ * @text:	one line of UTF-8 without a newline: what failed, the object, its holder, the way out
  */
 struct failure {
 	int code;

@@ -49,8 +49,12 @@ json_t *json_from_strv(char *const *v)
 {
 	json_t *array = json_array();
 
-	for (; v && *v; v++)
-		json_array_append_new(array, json_string(*v));
+	for (; array && v && *v; v++) {
+		if (json_array_append_new(array, json_string(*v)) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
 	return array;
 }
 

@@ -20,7 +20,7 @@ int64_t json_int(const json_t *object, const char *key, int64_t fallback);
 bool json_flag(const json_t *object, const char *key, bool fallback);
 /* Array of strings -> NULL-terminated vector, caller frees with strv_free(). Missing: an empty vector. NULL: no memory. */
 char **json_strv(const json_t *object, const char *key);
-/* NULL-terminated vector -> new array. NULL vector: an empty array. */
+/* NULL-terminated vector -> new array. NULL vector: an empty array. NULL: no memory, or a string is not UTF-8. */
 json_t *json_from_strv(char *const *v);
 
 /* Read a whole file of at most 16 MiB. 0; -ENOENT without a sentence's being an error; -EBADMSG with the place in f. */

@@ -62,6 +62,47 @@ bool strv_has(char *const *v, const char *s)
 	return false;
 }
 
+size_t text_utf8_length(const uint8_t *s, size_t size)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+
+	if (n == 0 || n > size)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+	    (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+bool text_is_utf8(const char *s)
+{
+	const uint8_t *p = (const uint8_t *)s;
+	size_t left = strlen(s), n;
+
+	for (; left > 0; p += n, left -= n) {
+		n = text_utf8_length(p, left);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+void text_mend_utf8(char *s)
+{
+	size_t left = strlen(s), n;
+
+	for (; left > 0; s += n, left -= n) {
+		n = text_utf8_length((const uint8_t *)s, left);
+		if (n == 0) {
+			*s = '?';
+			n = 1;
+		}
+	}
+}
+
 bool text_starts(const char *s, const char *prefix)
 {
 	return strncmp(s, prefix, strlen(prefix)) == 0;

@@ -14,6 +14,12 @@ int strv_add(char ***v, const char *s);
 char **strv_copy(char *const *v);
 bool strv_has(char *const *v, const char *s);
 
+/* Length of the UTF-8 character at s, of which `size` > 0 bytes are there; 0: there is none (over-long forms and surrogates are none). */
+size_t text_utf8_length(const uint8_t *s, size_t size);
+/* What JSON can hold: what people give is asked this where it comes in. */
+bool text_is_utf8(const char *s);
+/* Put "?" for each byte that is part of no character. */
+void text_mend_utf8(char *s);
 bool text_starts(const char *s, const char *prefix);
 /* Whole string as a number within [min, max]; -EINVAL, -ERANGE. */
 int text_to_int(const char *s, int64_t min, int64_t max, int64_t *ret);

@@ -277,6 +277,22 @@ static int build_stop(const struct box_options *o, const struct image *image, st
 	return 0;
 }
 
+static int check_texts(const struct box_options *o, char **args, struct failure *f)
+{
+	const struct {
+		const char *flag, *text;
+	} texts[] = { { "--entrypoint", o->entrypoint }, { "--user", o->user }, { "--workdir", o->workdir } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (value_check_text(texts[i].text, f) < 0)
+			return fail_wrap(f, "%s", texts[i].flag);
+	}
+	if (value_check_texts(o->env, "--env", f) < 0 || value_check_texts(o->labels, "--label", f) < 0 ||
+	    value_check_texts(o->tmpfs, "--tmpfs", f) < 0)
+		return -1;
+	return value_check_texts(args + 1, "argument", f);
+}
+
 /* All that needs no image: refused before anything is fetched. */
 static int build_from_flags(const struct box_options *o, struct box_config *c, struct failure *f)
 {
@@ -322,7 +338,8 @@ int box_options_build(struct cli *cli, const struct box_options *options, char *
 	int r;
 
 	*ret = (struct box_config)BOX_CONFIG_NULL;
-	if (pull_parse_policy(options->pull, &policy, f) < 0 || build_from_flags(options, ret, f) < 0)
+	if (check_texts(options, args, f) < 0 || pull_parse_policy(options->pull, &policy, f) < 0 ||
+	    build_from_flags(options, ret, f) < 0)
 		return -1;
 	/* The name is taken for good by box_create(); asking now spares a pull that would be in vain. */
 	if (ret->name && box_find_name(&cli->home, ret->name, ret->id) == 0)

@@ -71,7 +71,7 @@ static int build_request(const struct exec_options *o, const struct box_config *
 			    o->interactive && !o->detach, "tty", o->tty);
 	strv_free(env);
 	if (!request)
-		return fail(f, EXIT_USAGE, "an argument or variable is not UTF-8 text");
+		return fail(f, EXIT_USAGE, "out of memory");
 	json_object_set_new(request, "cwd", json_string(cwd && *cwd ? cwd : "/"));
 	if (user && *user)
 		json_object_set_new(request, "user", json_string(user));
@@ -160,6 +160,15 @@ static int exec_in(struct cli *cli, const struct exec_options *o, const struct b
 	return o->detach ? leave_behind(fd, f) : converse(cli, o, config, fd, f);
 }
 
+static int check_texts(const struct exec_options *o, char **args, struct failure *f)
+{
+	if (value_check_text(o->user, f) < 0)
+		return fail_wrap(f, "--user");
+	if (value_check_text(o->workdir, f) < 0)
+		return fail_wrap(f, "--workdir");
+	return value_check_texts(args, "argument", f);
+}
+
 static int exec(struct cli *cli, void *options, char **args, struct failure *f)
 {
 	const struct exec_options *o = options;
@@ -168,7 +177,8 @@ static int exec(struct cli *cli, void *options, char **args, struct failure *f)
 	struct session keys;
 	int code;
 
-	if (session_parse_keys(&keys, o->keys, f) < 0 || attach_check_terminal(o->tty && !o->detach, o->interactive, f) < 0)
+	if (check_texts(o, args + 1, f) < 0 || session_parse_keys(&keys, o->keys, f) < 0 ||
+	    attach_check_terminal(o->tty && !o->detach, o->interactive, f) < 0)
 		return -1;
 	code = lifecycle_find(cli, args[0], &config, &state, f);
 	if (code == 0 && state.status != BOX_RUNNING && state.status != BOX_STOPPING)

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -54,6 +55,36 @@ int value_parse_cpus(const char *s, unsigned max, unsigned *ret, struct failure 
 		return fail(f, EXIT_USAGE, "%s processors are more than this host's %u", s, max);
 	*ret = (unsigned)cpus;
 	*ret += *ret < cpus;
+	return 0;
+}
+
+/* The first bytes, those that are no ASCII as \xNN. */
+static void escape(const char *s, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (; *s && n + 5 < size; s++)
+		n += (size_t)snprintf(ret + n, size - n, (unsigned char)*s < 0x20 || (unsigned char)*s > 0x7e ? "\\x%02x" : "%c",
+				      (unsigned char)*s);
+	ret[n] = '\0';
+}
+
+int value_check_text(const char *s, struct failure *f)
+{
+	char shown[120];
+
+	if (!s || text_is_utf8(s))
+		return 0;
+	escape(s, shown, sizeof(shown));
+	return fail(f, EXIT_USAGE, "\"%s\" is not UTF-8 text", shown);
+}
+
+int value_check_texts(char *const *vector, const char *what, struct failure *f)
+{
+	for (size_t i = 0; vector && vector[i]; i++) {
+		if (value_check_text(vector[i], f) < 0)
+			return fail_wrap(f, "%s %zu", what, i + 1);
+	}
 	return 0;
 }
 
@@ -155,6 +186,8 @@ int value_add_env(char ***env, const char *s, struct failure *f)
 
 	if (n == 0)
 		return fail(f, EXIT_USAGE, "invalid environment variable \"%.80s\": the name is missing", s);
+	if (value_check_text(s, f) < 0)
+		return -1;
 	if (equals)
 		return env_put(env, s, n) < 0 ? fail(f, EXIT_USAGE, "out of memory") : 0;
 	value = getenv(s);
@@ -166,6 +199,8 @@ int value_add_env(char ***env, const char *s, struct failure *f)
 		pair = NULL;
 		return fail(f, EXIT_USAGE, "out of memory");
 	}
+	if (value_check_text(pair, f) < 0)
+		return -1;
 	return env_put(env, pair, n) < 0 ? fail(f, EXIT_USAGE, "out of memory") : 0;
 }
 

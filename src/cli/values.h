@@ -11,6 +11,10 @@
 int value_parse_signal(const char *s, int *ret, struct failure *f);
 /* Whole or fractional, rounded up, at most `max`. */
 int value_parse_cpus(const char *s, unsigned max, unsigned *ret, struct failure *f);
+/* Refused when it is not UTF-8: records and requests are JSON. NULL is fine. */
+int value_check_text(const char *s, struct failure *f);
+/* The same for each of a vector; `what` and its number, from 1, name the one that is refused. */
+int value_check_texts(char *const *vector, const char *what, struct failure *f);
 int value_check_hostname(const char *s, struct failure *f);
 int value_check_address(const char *s, struct failure *f);
 /* "name:address", "name=address", "name:[v6]", "name:host-gateway" -> "name:address". */

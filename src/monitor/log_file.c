@@ -17,22 +17,6 @@
 
 static const char *const stream_names[LOG_STREAMS] = { "stdout", "stderr" };
 
-/* Length of the UTF-8 character at s, 0 when there is none (over-long forms and surrogates are none). */
-static size_t utf8_length(const uint8_t *s, size_t size)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-	if (n == 0 || n > size)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-	    (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 static char *put(char *out, const char *text)
 {
 	return stpcpy(out, text);
@@ -74,7 +58,7 @@ static char *put_string(char *out, const uint8_t *data, size_t size, bool *ret_e
 {
 	*ret_exact = true;
 	for (size_t i = 0; i < size;) {
-		size_t n = utf8_length(data + i, size - i);
+		size_t n = data[i] < 0x80 ? 1 : text_utf8_length(data + i, size - i);
 
 		if (n == 1) {
 			out = put_ascii(out, data[i]);

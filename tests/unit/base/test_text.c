@@ -5,6 +5,7 @@
 
 #include "lib/unit.h"
 
+#include "base/err.h"
 #include "base/own.h"
 #include "base/text.h"
 
@@ -142,6 +143,37 @@ static void base64_round_trips_and_refuses_what_it_is_not(void **state)
 	}
 }
 
+static void broken_utf8_is_seen_and_mended(void **state)
+{
+	static const struct {
+		const char *text, *mended;
+	} cases[] = {
+		{ "", "" }, { "plain", "plain" }, { "gr\xc3\xbc\xc3\x9f \xf0\x9f\x93\xa6", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x93\xa6" },
+		{ "caf\xe9", "caf?" }, { "cut\xf0\x9f\x93", "cut???" }, { "\xc0\x80", "??" }, { "\xed\xa0\x80", "???" },
+		{ "a\xffz", "a?z" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[32];
+
+		strcpy(text, cases[i].text);
+		assert_int_equal(text_is_utf8(text), strcmp(cases[i].text, cases[i].mended) == 0);
+		text_mend_utf8(text);
+		assert_string_equal(text, cases[i].mended);
+	}
+}
+
+/* A sentence can always be sent as JSON, even when a cut went through a character. */
+static void sentences_are_utf8(void **state)
+{
+	struct failure f;
+
+	fail_errno(&f, 1, EIO, "%.4s", "caf\xc3\xa9");
+	assert_string_equal(f.text, "caf?: Input/output error");
+	fail_wrap(&f, "in \xff\n");
+	assert_string_equal(f.text, "in ? : caf?: Input/output error");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +181,7 @@ int main(void)
 		cmocka_unit_test(names_sort_naturally), cmocka_unit_test(nearest_words_are_near),
 		cmocka_unit_test(times_round_trip), cmocka_unit_test(durations_read_like_docker),
 		cmocka_unit_test(sizes_read_like_docker), cmocka_unit_test(vectors_own_their_strings),
+		cmocka_unit_test(broken_utf8_is_seen_and_mended), cmocka_unit_test(sentences_are_utf8),
 		cmocka_unit_test(base64_round_trips_and_refuses_what_it_is_not),
 	};
 

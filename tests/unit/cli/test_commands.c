@@ -102,6 +102,32 @@ static void no_flag_of_docker_is_unknown(void **state)
 	flags = strv_free(flags);
 }
 
+/* The commands' own way in: refused before any image or box is asked for. */
+static void commands_take_only_utf8_text(void **state)
+{
+	char image[] = "image", word[] = "\xff";
+	char *bad[] = { word, NULL }, *args[] = { image, image, word, NULL }, *plain[] = { image, NULL };
+	const struct box_options cases[] = { { .env = bad }, { .labels = bad }, { .tmpfs = bad }, { .entrypoint = bad[0] },
+					     { .user = bad[0] }, { .workdir = bad[0] } };
+	struct box_config config;
+	char exec_options[256] = { 0 };
+	const struct command *exec = command_find("exec");
+	struct cli cli = { 0 };
+	struct failure f;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(box_options_build(&cli, &cases[i], plain, &config, &f), -1);
+		assert_non_null(strstr(f.text, "is not UTF-8 text"));
+		box_config_deinit(&config);
+	}
+	assert_int_equal(box_options_build(&cli, &(struct box_options){ 0 }, args, &config, &f), -1);
+	assert_string_equal(f.text, "argument 2: \"\\xff\" is not UTF-8 text");
+	box_config_deinit(&config);
+	assert_true(exec->options_size <= sizeof(exec_options));
+	assert_int_equal(exec->run(&cli, exec_options, args, &f), -1);
+	assert_string_equal(f.text, "argument 2: \"\\xff\" is not UTF-8 text");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +135,7 @@ int main(void)
 		cmocka_unit_test(commands_are_unique_and_explained),
 		cmocka_unit_test(manual_names_every_command),
 		cmocka_unit_test(no_flag_of_docker_is_unknown),
+		cmocka_unit_test(commands_take_only_utf8_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,13 +5,16 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/own.h"
 #include "base/text.h"
 #include "cli/session.h"
 #include "test.h"
 
+extern const struct command cmd_exec;
 static struct failure f;
 
 static void signals_have_names_and_numbers(void **state)
@@ -130,6 +133,31 @@ static void environment_files_are_literal(void **state)
 	strv_free(env);
 }
 
+/* A record is JSON: what that cannot hold is refused where it comes in, by name, and never dropped. */
+static void only_utf8_text_is_taken(void **state)
+{
+	_cleanup_free_ char *path = strdup("/tmp/a3s-env-XXXXXX");
+	char plain[] = "gr\xc3\xbc\xc3\x9f", bad[] = "\xff\xfe";
+	char *words[] = { plain, bad, NULL }, *good[] = { plain, plain + 6, NULL }, **env = NULL;
+
+	assert_int_equal(value_check_text(NULL, &f), 0);
+	assert_int_equal(value_check_texts(good, "argument", &f), 0);
+	assert_int_equal(value_check_texts(words, "argument", &f), -1);
+	assert_string_equal(f.text, "argument 2: \"\\xff\\xfe\" is not UTF-8 text");
+	assert_int_equal(f.code, 125);
+	assert_int_equal(value_add_env(&env, "A=caf\xe9", &f), -1);
+	assert_string_equal(f.text, "\"A=caf\\xe9\" is not UTF-8 text");
+	assert_int_equal(setenv("A3S_TEST_LATIN", "caf\xe9", 1), 0);
+	assert_int_equal(value_add_env(&env, "A3S_TEST_LATIN", &f), -1);
+	close(mkstemp(path));
+	assert_int_equal(io_replace_file(path, "OK=1\nA=\xe9\n", 9, 0600), 0);
+	assert_int_equal(value_read_env_file(&env, path, &f), -1);
+	assert_non_null(strstr(f.text, ":2: \"A=\\xe9\" is not UTF-8 text"));
+	unlink(path);
+	assert_null(json_from_strv(words));
+	strv_free(env);
+}
+
 static void times_are_absolute_or_back_from_now(void **state)
 {
 	int64_t t, now = text_now_ns();
@@ -175,6 +203,7 @@ int main(void)
 		cmocka_unit_test(host_names_are_checked),	  cmocka_unit_test(hosts_are_read_in_both_spellings),
 		cmocka_unit_test(later_variables_win),		  cmocka_unit_test(environment_files_are_literal),
 		cmocka_unit_test(times_are_absolute_or_back_from_now), cmocka_unit_test(detach_keys_are_read),
+		cmocka_unit_test(only_utf8_text_is_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

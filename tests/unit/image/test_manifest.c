@@ -82,6 +82,7 @@ static const struct {
 	{ "{", "not valid JSON" },
 	{ "", "not valid JSON" },
 	{ "<html>", "not valid JSON" },
+	{ "{\"schemaVersion\":2,\"config\":\"\xff\"}", "not valid JSON: unable to decode byte 0xff" },
 };
 
 static void test_manifests(void **state)
