@@ -412,6 +412,12 @@ static void datagram_on_message(struct tsi_link *link, const struct tsi_message 
 	}
 	if (type != TSI_CONNECTED && type != TSI_FAILED)
 		return;
+	/* Refused while something waits to be sent: there is no call that would wait for the word, so the next one gets it. */
+	if (type == TSI_FAILED && READ_ONCE(carrier_of(link)->answer) != CARRIER_ASKED &&
+	    tsi_link_state(link) == TSI_LINK_OPENING && sk_wmem_alloc_get(link->owner)) {
+		WRITE_ONCE(link->owner->sk_err, tsi_control_errno(message, ENETUNREACH));
+		sk_error_report(link->owner);
+	}
 	spin_lock_bh(&link->lock);
 	carrier_of(link)->answer = type == TSI_CONNECTED ? 0 : -tsi_control_errno(message, ENETUNREACH);
 	if (type == TSI_CONNECTED)

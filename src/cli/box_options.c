@@ -16,6 +16,7 @@
 #include "cli/pull.h"
 #include "cli/values.h"
 #include "image/image.h"
+#include "store/net_limit.h"
 
 #define MEMORY_DEFAULT (512LL << 20)
 #define MEMORY_MIN (96LL << 20) /* kernel, initramfs and agent with some room for a program */
@@ -34,6 +35,7 @@ const struct option_spec box_option_table[] = {
 	{ "entrypoint", 0, "COMMAND", "Replace the image's entrypoint", option_set_text, AT(entrypoint) },
 	{ "env", 'e', "NAME[=VALUE]", "Set an environment variable, or pass ours on", option_add_text, AT(env) },
 	{ "env-file", 0, "FILE", "Read environment variables from a file", option_add_text, AT(env_file) },
+	{ "expose", 0, "PORT[/udp]", "Declare a port of the box, or a range, for --publish-all", option_add_text, AT(expose) },
 	{ "hostname", 'h', "NAME", "Host name in the box (default: its short id)", option_set_text, AT(hostname) },
 	{ "init", 0, NULL, "Run a small init as process 1 that passes signals on and reaps", option_set_switch, AT(init) },
 	{ "interactive", 'i', NULL, "Keep standard input open", option_set_switch, AT(interactive) },
@@ -41,9 +43,12 @@ const struct option_spec box_option_table[] = {
 	{ "log-opt", 0, "KEY=VALUE", "max-size (default 10m) and max-file (default 3) of the log", option_add_text, AT(log_options) },
 	{ "memory", 'm', "SIZE", "Memory of the microVM (default 512m)", option_set_bytes, AT(memory) },
 	{ "name", 0, "NAME", "Name of the box", option_set_text, AT(name) },
+	{ "net-limit", 0, "NAME=NUMBER", "Bound what the box may have open: connections, datagrams, flows, listeners, queued_bytes",
+	  option_add_text, AT(net_limits) },
 	{ "network", 0, "MODE", "tsi (default): sockets are the host's; none: no network", option_set_text, AT(network) },
 	{ "net", 0, "MODE", "The same as --network", option_set_text, AT(network) },
 	{ "publish", 'p', "[[ADDRESS:]PORT:]PORT[/udp]", "Publish a port of the box, or a range, on the host", option_add_text, AT(publish) },
+	{ "publish-all", 'P', NULL, "Publish every exposed port on a port of the host's choice", option_set_switch, AT(publish_all) },
 	{ "pull", 0, "WHEN", "Pull the image: missing (default), always, never", option_set_text, AT(pull) },
 	{ "read-only", 0, NULL, "Mount the box's root file system read-only", option_set_switch, AT(read_only) },
 	{ "rm", 0, NULL, "Remove the box when it ends", option_set_switch, AT(remove) },
@@ -61,12 +66,12 @@ const char *const box_options_later[] = {
 	"annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cap-add", "cap-drop", "cgroup-parent", "cgroupns",
 	"cidfile", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "c",
 	"cpuset-cpus", "cpuset-mems", "device", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
-	"device-write-iops", "disable-content-trust", "dns-opt", "dns-option", "dns-search", "domainname", "expose", "gpus",
+	"device-write-iops", "disable-content-trust", "dns-opt", "dns-option", "dns-search", "domainname", "gpus",
 	"group-add", "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
 	"health-timeout", "io-maxbandwidth", "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
 	"link-local-ip", "log-driver", "mac-address", "memory-reservation", "memory-swap", "memory-swappiness", "mount", "net-alias",
 	"network-alias", "no-healthcheck", "oom-kill-disable", "oom-score-adj", "pid", "pids-limit", "platform", "privileged",
-	"publish-all", "P", "quiet", "q", "restart", "runtime", "security-opt", "shm-size", "storage-opt", "sysctl", "ulimit",
+	"quiet", "q", "restart", "runtime", "security-opt", "shm-size", "storage-opt", "sysctl", "ulimit",
 	"use-api-socket", "userns", "uts", "volume", "v", "volume-driver", "volumes-from", NULL,
 };
 
@@ -163,7 +168,20 @@ static int build_network(const struct box_options *o, struct box_config *c, stru
 		if (port_spec_parse(*p, &c->ports, &c->n_ports, f) < 0)
 			return fail_wrap(f, "--publish");
 	}
-	if (c->network == BOX_NETWORK_NONE && c->n_ports)
+	for (char **e = o->expose; e && *e; e++) {
+		enum box_protocol protocol;
+		uint16_t first, last;
+
+		if (port_spec_parse_range(*e, &protocol, &first, &last, f) < 0)
+			return fail_wrap(f, "--expose");
+	}
+	for (char **l = o->net_limits; l && *l; l++) {
+		if (net_limit_check(*l, f) < 0)
+			return fail_wrap(f, "--net-limit");
+	}
+	if (add_all(&c->net_limits, o->net_limits, f) < 0)
+		return -1;
+	if (c->network == BOX_NETWORK_NONE && (c->n_ports || o->publish_all))
 		return fail(f, EXIT_USAGE, "--publish: a box with --network none has no ports to publish");
 	return port_spec_check(c->ports, c->n_ports, f);
 }
@@ -192,31 +210,70 @@ static int build_names(const struct box_options *o, struct box_config *c, struct
 	return 0;
 }
 
-/* What the image declares and what is published: the keys that inspect shows. */
-static int build_exposed(const struct image *image, struct box_config *c, struct failure *f)
+static int expose(struct box_config *c, struct port_set *there, enum box_protocol protocol, unsigned port, struct failure *f)
 {
-	struct port_set there = { 0 };
-	enum box_protocol protocol;
 	char text[16];
-	uint16_t port;
 
-	if (add_all(&c->exposed, image->exposed, f) < 0)
-		return -1;
-	for (char **e = c->exposed; e && *e; e++) {
-		if (port_spec_parse_exposed(*e, &protocol, &port) == 0)
-			port_set_add(&there, protocol, port);
-	}
-	for (size_t i = 0; i < c->n_ports; i++) {
-		const struct box_port *p = &c->ports[i];
+	if (port_set_has(there, protocol, (uint16_t)port))
+		return 0;
+	port_set_add(there, protocol, (uint16_t)port);
+	snprintf(text, sizeof(text), "%u/%s", port, box_protocol_name(protocol));
+	return strv_add(&c->exposed, text) < 0 ? no_memory(f) : 0;
+}
 
-		if (port_set_has(&there, p->protocol, p->guest_port))
-			continue;
-		port_set_add(&there, p->protocol, p->guest_port);
-		snprintf(text, sizeof(text), "%u/%s", p->guest_port, box_protocol_name(p->protocol));
-		if (strv_add(&c->exposed, text) < 0)
-			return no_memory(f);
+/* Words of the image's or of --expose. What an image says that is no port of ours (sctp) stays as it is, for inspect. */
+static int expose_all(struct box_config *c, struct port_set *there, char *const *words, struct failure *f)
+{
+	for (; words && *words; words++) {
+		struct failure ignored = { 0 };
+		enum box_protocol protocol;
+		uint16_t first, last;
+		int r = 0;
+
+		if (port_spec_parse_range(*words, &protocol, &first, &last, &ignored) < 0)
+			r = strv_add(&c->exposed, *words) < 0 ? no_memory(f) : 0;
+		for (unsigned port = first; r == 0 && port && port <= last; port++)
+			r = expose(c, there, protocol, port, f);
+		if (r < 0)
+			return -1;
 	}
 	return 0;
+}
+
+/* Those that are exposed and not published otherwise. */
+static int publish_exposed(struct box_config *c, const struct port_set *there, struct failure *f)
+{
+	static const enum box_protocol protocols[] = { BOX_TCP, BOX_UDP };
+	struct port_set published = { 0 };
+	struct box_port *larger;
+
+	for (size_t i = 0; i < c->n_ports; i++)
+		port_set_add(&published, c->ports[i].protocol, c->ports[i].guest_port);
+	larger = reallocarray(c->ports, c->n_ports + strv_length(c->exposed) + 1, sizeof(*larger));
+	if (!larger)
+		return no_memory(f);
+	c->ports = larger;
+	for (size_t p = 0; p < ARRAY_SIZE(protocols); p++) {
+		for (unsigned port = 1; port <= UINT16_MAX; port++) {
+			if (port_set_has(there, protocols[p], (uint16_t)port) && !port_set_has(&published, protocols[p], (uint16_t)port))
+				c->ports[c->n_ports++] = (struct box_port){ .guest_port = (uint16_t)port, .protocol = protocols[p] };
+		}
+	}
+	return 0;
+}
+
+/* What the image declares, --expose and what is published: the keys that inspect shows. */
+static int build_exposed(const struct box_options *o, const struct image *image, struct box_config *c, struct failure *f)
+{
+	struct port_set there = { 0 };
+
+	if (expose_all(c, &there, image->exposed, f) < 0 || expose_all(c, &there, o->expose, f) < 0)
+		return -1;
+	for (size_t i = 0; i < c->n_ports; i++) {
+		if (expose(c, &there, c->ports[i].protocol, c->ports[i].guest_port, f) < 0)
+			return -1;
+	}
+	return o->publish_all ? publish_exposed(c, &there, f) : 0;
 }
 
 static int build_size(const struct box_options *o, struct box_config *c, struct failure *f)
@@ -326,7 +383,7 @@ static int build_from_image(const struct box_options *o, const struct image *ima
 	    put_text(&c->user, o->user, image->user, f) < 0)
 		return -1;
 	if (build_command(o, image, args + 1, c, f) < 0 || build_env(o, image, c, f) < 0 || build_labels(o, image, c, f) < 0 ||
-	    build_exposed(image, c, f) < 0 || build_stop(o, image, c, f) < 0)
+	    build_exposed(o, image, c, f) < 0 || build_stop(o, image, c, f) < 0)
 		return -1;
 	return 0;
 }

@@ -257,6 +257,24 @@ int port_spec_parse_exposed(const char *text, enum box_protocol *ret_protocol, u
 	return 0;
 }
 
+int port_spec_parse_range(const char *text, enum box_protocol *ret_protocol, uint16_t *ret_first, uint16_t *ret_last, struct failure *f)
+{
+	struct parts parts = { 0 };
+	_cleanup_free_ char *copy = strdup(text);
+
+	*ret_first = *ret_last = 0;
+	if (!copy)
+		return fail(f, EXIT_USAGE, "out of memory");
+	if (strchr(copy, ':'))
+		return fail(f, EXIT_USAGE, "invalid port \"%.100s\": ports of the box alone are expected", text);
+	if (parse_parts(copy, &parts, f) < 0 || check_parts(&parts, f) < 0)
+		return fail_wrap(f, "invalid port \"%.100s\"", text);
+	*ret_protocol = parts.protocol;
+	*ret_first = (uint16_t)parts.box.first;
+	*ret_last = (uint16_t)parts.box.last;
+	return 0;
+}
+
 void port_set_add(struct port_set *set, enum box_protocol protocol, uint16_t port)
 {
 	set->has[protocol == BOX_UDP][port / 8] |= (uint8_t)(1u << port % 8);

@@ -26,6 +26,9 @@ int port_spec_check(const struct box_port *ports, size_t n, struct failure *f);
 /* "80/tcp", as images expose it: 0, or -1 when it is something else (a range, sctp). */
 int port_spec_parse_exposed(const char *text, enum box_protocol *ret_protocol, uint16_t *ret_port);
 
+/* The same or a range, "8000-8010/udp"; EXIT_USAGE and the reason, and 0 in *ret_first. */
+int port_spec_parse_range(const char *text, enum box_protocol *ret_protocol, uint16_t *ret_first, uint16_t *ret_last, struct failure *f);
+
 /* A set of ports, so that boxes with ten thousand of them need no comparison of each with each. */
 struct port_set {
 	uint8_t has[2][65536 / 8];

@@ -104,6 +104,7 @@ static int start_vsock(struct life *life, struct failure *f)
 	v->box_id = life->config.id;
 	v->agent_fd = life->agent_fd;
 	v->ports = &life->ports;
+	v->limits = life->config.net_limits;
 	v->tsi = life->config.network == BOX_NETWORK_TSI;
 	v->host_gateway = guest_config_wants_host_gateway(&life->config);
 	life->resolver.loop = life->loop;

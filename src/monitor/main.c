@@ -78,15 +78,18 @@ static int watch_signals(struct monitor *m)
 	return loop_io_add(m->life.loop, &m->signals, m->signal_fd, EPOLLIN, on_signal);
 }
 
+/* Every port in both families and protocols, as many connections as a box may have, and some. */
+#define FILES_WANTED (1 << 19)
+
 /* A published port is two sockets, and thousands may be asked for. The vsock process inherits the limit. */
 static void raise_file_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit, more = { FILES_WANTED, FILES_WANTED };
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || (limit.rlim_max < FILES_WANTED && setrlimit(RLIMIT_NOFILE, &more) == 0))
+		return; /* the latter is root's privilege */
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int monitor_run(struct monitor *m, const char *id, int start_fd, struct failure *f)

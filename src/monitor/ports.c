@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,24 +38,35 @@ static int address_parse(const char *text, uint16_t port, union address *ret, so
 	return -EINVAL;
 }
 
-static int socket_reserve(const char *host_address, uint16_t port, enum box_protocol protocol, uint16_t *ret_port)
+/* SO_REUSEADDR not for UDP: there it would let a second one take the port over. */
+static int socket_prepare(int fd, int family, bool tcp, bool dual)
+{
+	int on = 1, v6_only = !dual;
+
+	if (tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -errno;
+	if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof(v6_only)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* dual: an address of IPv6 for IPv4 too. The fd, or a negative errno. */
+static int socket_reserve(const char *host_address, bool dual, uint16_t port, enum box_protocol protocol, uint16_t *ret_port)
 {
 	bool tcp = protocol == BOX_TCP;
 	union address address;
 	socklen_t size;
 	_cleanup_close_ int fd = -1;
-	int on = 1, r = address_parse(host_address, port, &address, &size);
+	int r = address_parse(host_address, port, &address, &size);
 
 	if (r < 0)
 		return r;
 	fd = socket(address.any.sa_family, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	/* For UDP SO_REUSEADDR would let a second one take the port over. */
-	if (tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
-		return -errno;
-	if (address.any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
-		return -errno;
+	r = socket_prepare(fd, address.any.sa_family, tcp, dual);
+	if (r < 0)
+		return r;
 	if (bind(fd, &address.any, size) < 0 || (tcp && listen(fd, SOMAXCONN) < 0) || getsockname(fd, &address.any, &size) < 0)
 		return -errno;
 	*ret_port = ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
@@ -82,26 +94,35 @@ static bool family_is_missing(int err)
 	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL;
 }
 
-/* One number on the address, or on both families' wildcards; number 0: of the host's choice. 0, or a negative errno and nothing. */
+/* All addresses: 0, or a negative errno and nothing. */
+static int reserve_all(struct ports *ports, const struct box_port *wanted, uint16_t number)
+{
+	_cleanup_close_ int fd = -1;
+	bool dual = true;
+	uint16_t got = number;
+	int none = -1, r;
+
+	fd = socket_reserve("::", true, number, wanted->protocol, &got);
+	if (family_is_missing(fd)) {
+		dual = false;
+		fd = socket_reserve("0.0.0.0", false, number, wanted->protocol, &got);
+	}
+	if (fd < 0)
+		return fd;
+	r = ports_add(ports, wanted, "0.0.0.0", got, &fd);
+	return r == 0 && dual ? ports_add(ports, wanted, "::", got, &none) : r;
+}
+
+/* One number; 0: of the host's choice. 0, or a negative errno and nothing. */
 static int reserve_number(struct ports *ports, const struct box_port *wanted, uint16_t number)
 {
-	bool all = !*wanted->host_address;
-	_cleanup_close_ int first = -1, second = -1;
-	const char *address = all ? "0.0.0.0" : wanted->host_address;
+	_cleanup_close_ int fd = -1;
 	uint16_t got = number;
-	int r;
 
-	first = socket_reserve(address, number, wanted->protocol, &got);
-	if (first < 0 && !(all && family_is_missing(first)))
-		return first;
-	if (all) {
-		second = socket_reserve("::", got, wanted->protocol, &got);
-		if (second < 0 && (first < 0 || !family_is_missing(second)))
-			return second;
-	}
-	if (first >= 0 && (r = ports_add(ports, wanted, address, got, &first)) < 0)
-		return r;
-	return second >= 0 ? ports_add(ports, wanted, "::", got, &second) : 0;
+	if (!*wanted->host_address)
+		return reserve_all(ports, wanted, number);
+	fd = socket_reserve(wanted->host_address, false, number, wanted->protocol, &got);
+	return fd < 0 ? fd : ports_add(ports, wanted, wanted->host_address, got, &fd);
 }
 
 static int reserve_ephemeral(struct ports *ports, const struct box_port *wanted, uint16_t kept)
@@ -163,6 +184,7 @@ static int port_failure(const struct home *home, const struct box_config *config
 			struct failure *f)
 {
 	char name[96], holder[256];
+	struct rlimit files;
 
 	port_name(wanted, name, sizeof(name));
 	if (err == -EADDRINUSE && wanted->host_port_last)
@@ -177,8 +199,9 @@ static int port_failure(const struct home *home, const struct box_config *config
 		return fail(f, EXIT_USAGE, "cannot publish %s: this host has no such address", name);
 	if (err == -EACCES)
 		return fail(f, EXIT_USAGE, "cannot publish %s: ports below net.ipv4.ip_unprivileged_port_start need root", name);
-	if (err == -EMFILE)
-		return fail(f, EXIT_USAGE, "cannot publish %s: too many ports for the limit of open files; raise it (ulimit -Hn)", name);
+	if (err == -EMFILE && getrlimit(RLIMIT_NOFILE, &files) == 0)
+		return fail(f, EXIT_USAGE, "cannot publish %s: too many ports for the limit of open files, %llu; raise it (ulimit -Hn)", name,
+			    (unsigned long long)files.rlim_max);
 	return fail_errno(f, EXIT_USAGE, err, "cannot publish %s", name);
 }
 

@@ -2,7 +2,8 @@
 /*
  * Published ports, reserved before anything starts: bound, and for TCP listening, so that whoever has one has it alone.
  *
- * "All addresses" is one socket for each family with the same number. SO_REUSEADDR lets a box start again within 2 MSL;
+ * "All addresses" is one socket for both families (a box may publish ten thousand ports), or an IPv4 one where the host has
+ * no IPv6. SO_REUSEADDR lets a box start again within 2 MSL;
  * SO_REUSEPORT is never set, so two boxes cannot share a port. The fds stay with the monitor for the box's life: a vsock
  * process that is replaced gets them again, with the clients that wait in their queues.
  */
@@ -13,6 +14,7 @@
 /**
  * struct port_socket - one address family of one published port
  * @port:	as bound: address "0.0.0.0", "::" or a literal, host_port set, host_port_last 0
+ * @fd:		-1: the socket before it serves this family too
  */
 struct port_socket {
 	struct box_port port;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "qemu.h"
+#include "store/net_limit.h"
 #include "vsock/control.h"
 #include "vsock_process.h"
 
@@ -19,6 +20,7 @@
 #define WINDOW 16
 
 /* What is asked for after the start, in this order; from STEP_PORTS on one request for each bound socket. */
+#define STEPS_DONE 1
 enum vsock_step { STEP_CONFIGURE, STEP_DEVICE, STEP_AGENT, STEP_PORTS };
 
 static int vsock_send(struct vsock_process *v, json_t *request, int fd)
@@ -53,18 +55,31 @@ static int vsock_send_port(struct vsock_process *v, const struct port_socket *p)
 				       p->port.host_port, "guest_port", p->port.guest_port), p->fd);
 }
 
-static int vsock_send_step(struct vsock_process *v, size_t step)
+/* The next socket to hand over, or NULL. */
+static const struct port_socket *vsock_next_port(struct vsock_process *v)
 {
-	switch (step) {
+	while (v->port < v->ports->n && v->ports->sockets[v->port].fd < 0)
+		v->port++;
+	return v->port < v->ports->n ? &v->ports->sockets[v->port++] : NULL;
+}
+
+/* 0, a negative errno, or STEPS_DONE. */
+static int vsock_send_step(struct vsock_process *v)
+{
+	const struct port_socket *p;
+
+	switch (v->next) {
 	case STEP_CONFIGURE:
-		return vsock_send(v, json_pack("{s:s,s:s,s:b,s:i}", "op", "configure", "network", v->tsi ? "tsi" : "none",
-					       "host_gateway", v->host_gateway, "cid", (int)VSOCK_GUEST_CID), -1);
+		return vsock_send(v, json_pack("{s:s,s:s,s:b,s:i,s:i,s:o}", "op", "configure", "network", v->tsi ? "tsi" : "none",
+					       "host_gateway", v->host_gateway, "cid", (int)VSOCK_GUEST_CID, "ports", (int)v->ports->n,
+					       "limits", net_limit_to_json(v->limits)), -1);
 	case STEP_DEVICE:
 		return vsock_send_device(v);
 	case STEP_AGENT:
 		return vsock_send(v, json_pack("{s:s}", "op", "agent"), v->agent_fd);
 	default:
-		return vsock_send_port(v, &v->ports->sockets[step - STEP_PORTS]);
+		p = vsock_next_port(v);
+		return p ? vsock_send_port(v, p) : STEPS_DONE;
 	}
 }
 
@@ -76,9 +91,11 @@ static void vsock_give_up(struct vsock_process *v, const char *why)
 
 static void vsock_send_more(struct vsock_process *v)
 {
-	while (v->next < STEP_PORTS + v->ports->n && v->next - v->answered < WINDOW) {
-		int r = vsock_send_step(v, v->next);
+	while (v->next - v->answered < WINDOW) {
+		int r = vsock_send_step(v);
 
+		if (r == STEPS_DONE)
+			return;
 		if (r < 0) {
 			vsock_give_up(v, strerror(-r));
 			return;
@@ -181,7 +198,7 @@ int vsock_process_start(struct vsock_process *v, struct failure *f)
 		return fail_errno(f, EXIT_USAGE, errno, "cannot start %s", VSOCK_PROGRAM);
 	v->fd = fds[0];
 	far = fds[1];
-	v->next = v->answered = 0;
+	v->next = v->answered = v->port = 0;
 	*v->why = '\0';
 	r = loop_io_add(v->loop, &v->io, v->fd, EPOLLIN, vsock_on_message);
 	if (r == 0)

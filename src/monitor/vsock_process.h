@@ -24,8 +24,10 @@ struct vsock_handlers {
 
 /**
  * struct vsock_process - embedded in the box
+ * @limits:	of struct box_config, borrowed
  * @ports, @agent_fd: borrowed for the box's life; a process started again gets them again
  * @next, @answered: requests sent and answered since the start
+ * @port:	sockets of @ports from here on are still to be handed over
  */
 struct vsock_process {
 	struct loop *loop;
@@ -35,8 +37,9 @@ struct vsock_process {
 	int fd, device_fd, agent_fd;
 	struct loop_io io;
 	bool tsi, host_gateway;
+	char *const *limits;
 	const struct ports *ports;
-	size_t next, answered;
+	size_t next, answered, port;
 	char why[256];
 };
 #define VSOCK_PROCESS_NULL \

@@ -60,6 +60,7 @@ struct box_config {
 	char **dns, **dns_search, **dns_option, **hosts;
 	char **labels;	/* "key=value" */
 	char **tmpfs;	/* "/path:options" */
+	char **net_limits; /* "connections=1000": store/net_limit.h */
 	int stop_signal;
 	int stop_timeout;
 	int64_t log_max_size;

@@ -40,6 +40,7 @@ static const struct record_field config_fields[] = {
 	CONFIG(hosts, RECORD_STRINGS),
 	CONFIG(labels, RECORD_STRINGS),
 	CONFIG(tmpfs, RECORD_STRINGS),
+	CONFIG(net_limits, RECORD_STRINGS),
 	CONFIG(stop_signal, RECORD_INT),
 	CONFIG(stop_timeout, RECORD_INT),
 	CONFIG(log_max_size, RECORD_INT64),

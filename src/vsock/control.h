@@ -9,9 +9,12 @@
  *
  * Requests; "configure" comes first, and once:
  *
- * {"op":"configure","network":"tsi"|"none","host_gateway":bool,"cid":3,"limits":{...}}
- *	host_gateway: 192.0.0.10 in the guest is the host's loopback. cid and every limit may be left out:
- *	"connections":32768    open at a time, all kinds, datagram sockets included
+ * {"op":"configure","network":"tsi"|"none","host_gateway":bool,"cid":3,"ports":0,"limits":{...}}
+ *	host_gateway: 192.0.0.10 in the guest is the host's loopback. ports: how many sockets will be published. cid and every
+ *	limit may be left out:
+ *	"connections":32768    open at a time, all kinds, datagram sockets included; fewer when RLIMIT_NOFILE allows fewer. The
+ *	                       guest's connect gets EMFILE beyond them, a client of a published port a reset
+ *	"datagrams":8192       of these, sockets for UDP and echo; beyond them sending gets EMFILE
  *	"listeners":4096       that the guest has announced
  *	"queued_bytes":268435456  guest's bytes that host sockets have not taken yet, all connections together
  *	"datagram_idle_ms":60000  after which a silent UDP socket gives up its host socket

@@ -115,6 +115,8 @@ int datagram_announced(struct connection *c, uint32_t protocol)
 
 	if (protocol != IPPROTO_UDP && protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6)
 		return EPROTONOSUPPORT;
+	if (c->device->n_datagrams >= c->device->limits.datagrams)
+		return EMFILE;
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return ENOBUFS;
@@ -127,6 +129,7 @@ int datagram_announced(struct connection *c, uint32_t protocol)
 		g->socket[i].owner = g;
 	}
 	c->datagram = g;
+	c->device->n_datagrams++;
 	return 0;
 }
 
@@ -180,6 +183,7 @@ static void datagram_closed(struct connection *c, bool reset)
 
 	if (!g)
 		return;
+	c->device->n_datagrams--;
 	unlist(g);
 	udp_bound_remove(&g->bound);
 	close_sockets(g);

@@ -19,14 +19,14 @@
 enum device_queue { DEVICE_QUEUE_RX, DEVICE_QUEUE_TX, DEVICE_QUEUE_EVENT, DEVICE_QUEUES };
 
 struct device_limits {
-	uint32_t connections, listeners, flows;
+	uint32_t connections, datagrams, listeners, flows;
 	uint64_t queued_bytes;
 	int64_t datagram_idle_ms, flow_idle_ms;
 };
 #define DEVICE_LIMITS_DEFAULT                                                                        \
 	{                                                                                            \
-		.connections = 32768, .listeners = 4096, .flows = 16384, .queued_bytes = 256u << 20, \
-		.datagram_idle_ms = 60000, .flow_idle_ms = 180000,                                   \
+		.connections = 32768, .datagrams = 8192, .listeners = 4096, .flows = 16384,          \
+		.queued_bytes = 256u << 20, .datagram_idle_ms = 60000, .flow_idle_ms = 180000,       \
 	}
 
 /* Counters, from the start of the program. "in" is towards the guest. */
@@ -98,6 +98,7 @@ struct device {
 	struct publish *publish;
 	struct udp udp;
 	struct dns *dns;
+	uint32_t n_datagrams;
 	struct datagram_list datagrams; /* with host sockets that may expire, longest silent first */
 	struct loop_timer datagram_timer;
 	struct device_stats stats;

@@ -59,8 +59,10 @@ struct published {
 	int64_t retry_after_ms, refused_ms;
 };
 
+#define PUBLISH_HASH 4096u /* a box may publish tens of thousands */
+
 struct publish {
-	struct published *first;
+	struct published *bucket[PUBLISH_HASH];
 };
 
 static void incoming_opened(struct connection *c);
@@ -260,7 +262,7 @@ static void accept_event(struct loop_io *io, uint32_t events)
 /* Where the entry hangs in the list; NULL there when there is none. */
 static struct published **find(struct device *d, const struct publish_port *port)
 {
-	struct published **at = &d->publish->first;
+	struct published **at = &d->publish->bucket[port->port % PUBLISH_HASH];
 
 	while (*at && ((*at)->port.is_udp != port->is_udp || (*at)->port.port != port->port ||
 		       strcmp((*at)->port.address, port->address) != 0))
@@ -370,9 +372,11 @@ void publish_clear(struct device *d)
 {
 	struct published *p, *next;
 
-	for (p = d->publish ? d->publish->first : NULL; p; p = next) {
-		next = p->next;
-		published_free(p);
+	for (unsigned i = 0; d->publish && i < PUBLISH_HASH; i++) {
+		for (p = d->publish->bucket[i]; p; p = next) {
+			next = p->next;
+			published_free(p);
+		}
 	}
 	free(d->publish);
 	d->publish = NULL;

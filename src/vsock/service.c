@@ -18,6 +18,7 @@
 
 #define REQUEST_FDS 2
 #define FDS_SPARE 128u
+#define PORTS_MAX (4u * 65536u) /* two protocols, two families */
 
 /**
  * struct request - one message, and what its handler says to it
@@ -62,14 +63,15 @@ static uint32_t limit(const json_t *limits, const char *key, uint32_t fallback, 
 	return v < 1 ? 1 : (uint32_t)MIN(v, (int64_t)max);
 }
 
-/* Fewer where the host grants fewer fds: one for each, and some for ourselves. */
-static uint32_t connections_for_fds(uint32_t wanted)
+/* Fewer where the host grants fewer fds: one for each, those of published ports, and some for ourselves. */
+static uint32_t connections_for_fds(uint32_t wanted, uint32_t ports)
 {
 	struct rlimit fds;
+	rlim_t taken = FDS_SPARE + ports;
 
 	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == RLIM_INFINITY)
 		return wanted;
-	return (uint32_t)MIN((rlim_t)wanted, MAX(fds.rlim_cur, 2 * FDS_SPARE) - FDS_SPARE);
+	return (uint32_t)MIN((rlim_t)wanted, MAX(fds.rlim_cur, taken + FDS_SPARE) - taken);
 }
 
 static int configure(struct service *s, struct request *q)
@@ -91,7 +93,9 @@ static int configure(struct service *s, struct request *q)
 		.on_event = on_event,
 		.owner = s,
 		.limits = {
-			.connections = connections_for_fds(limit(limits, "connections", fallback.connections, CONNECTIONS_MAX)),
+			.connections = connections_for_fds(limit(limits, "connections", fallback.connections, CONNECTIONS_MAX),
+							   limit(q->body, "ports", 1, PORTS_MAX)),
+			.datagrams = limit(limits, "datagrams", fallback.datagrams, CONNECTIONS_MAX),
 			.listeners = limit(limits, "listeners", fallback.listeners, 65536),
 			.queued_bytes = limit(limits, "queued_bytes", (uint32_t)fallback.queued_bytes, UINT32_MAX / 2),
 			.flows = limit(limits, "flows", fallback.flows, 1u << 20),
@@ -172,6 +176,8 @@ static int stats(struct service *s, struct request *q)
 		uint64_t value;
 	} values[] = {
 		{ "connections", d->table.n_used },
+		{ "connections_max", d->table.size },
+		{ "datagram_sockets", d->n_datagrams },
 		{ "connections_total", n->connections_total },
 		{ "refused", n->refused },
 		{ "failed", n->failed },

@@ -311,5 +311,12 @@ int udp_reply(struct device *d, struct flow *f, struct iovec *iov, unsigned n)
 	};
 
 	flow_touch(&d->udp.flows, f);
+	if (sendmsg(f->via->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+		return 0;
+	if (errno != EINVAL && errno != EADDRNOTAVAIL)
+		return -errno;
+	/* The client spoke to a broadcast address, or to one that has gone since. */
+	message.msg_control = NULL;
+	message.msg_controllen = 0;
 	return sendmsg(f->via->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }

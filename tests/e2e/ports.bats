@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Published ports in mode TSI (T15 T16 T17 T18 T19 T21, P03 P04 P06 P08 P10).
+# Published ports in mode TSI (T15 T16 T17 T18 T19 T21, P03-P08 P10 P11).
 
 load ../lib/common
 load ../lib/bed
@@ -229,6 +229,74 @@ stop_echoes() {
 	try 0 a3s-box port any
 	same "$out" "$first"
 	try 0 a3s-box rm -f any
+}
+
+ten_thousand() {
+	ulimit -n "$1"
+	in_product a3s-box run -d --name many -p 20000-29999:20000-29999 busybox sh -c 'echo many >index; exec httpd -f -p 29999'
+}
+
+@test "P05: ten thousand ports; or one line that names the limit that is in the way" {
+	local files monitor vsock plain many
+	files=$(ulimit -Hn)
+	try any ten_thousand "$files"
+	if [ "$files" = unlimited ] || [ "$files" -ge 11000 ]; then
+		same "$status" 0
+		wait_for 20 in_product curl -sf "http://127.0.0.1:29999/index"
+		try 0 in_outside curl -sg "http://[fd77::1]:29999/index"
+		same "$out" many
+		try 0 a3s-box ps --filter name=many --format '{{.Ports}}'
+		same "$out" "0.0.0.0:20000-29999->20000-29999/tcp, [::]:20000-29999->20000-29999/tcp"
+		monitor=$(jq .monitor_pid "$A3S_HOME/boxes/$(a3s-box ps -q --no-trunc --filter name=many)/state.json")
+		vsock=$(pgrep -P "$monitor" -x a3s-box-vsock)
+		many=$(cat "/proc/$monitor/smaps_rollup" "/proc/$vsock/smaps_rollup" | awk '/^Pss:/ { n += $2 } END { print n }')
+		echo "monitor and vsock process: $many KiB"
+		[ "$many" -lt 32768 ]
+		try 0 a3s-box rm -f many
+	fi
+	try any ten_thousand 1024
+	# root may raise it by itself
+	[ "$status" = 0 ] || complains "too many ports for the limit of open files, 1024"
+	try any a3s-box rm -f many
+}
+
+@test "P07: restart within 2 MSL of connections that the server closed first" {
+	try 0 in_product a3s-box run -d --name closer -p 7104:80 busybox httpd -f -p 80 -h /etc
+	wait_for 20 in_outside curl -sf "http://$BED_INSIDE4:7104/hostname"
+	try 0 in_product a3s-box restart -t 0 closer
+	wait_for 20 in_outside curl -sf "http://$BED_INSIDE4:7104/hostname"
+	try 0 a3s-box rm -f closer
+}
+
+@test "P11: -P publishes what is exposed and not published otherwise; --expose adds" {
+	try 0 in_product a3s-box run -d --name wide -P --expose 8080 --expose 9000-9001/udp --expose 80 -p 7105:80 busybox sleep 1000
+	try 0 a3s-box port wide
+	same "$(grep -c . <<<"$out")" 8
+	like "$out" "80/tcp -> 0\.0\.0\.0:7105"
+	like "$out" "8080/tcp -> \[::\]:[0-9]+"
+	like "$out" "9001/udp -> 0\.0\.0\.0:[0-9]+"
+	try 0 a3s-box inspect --format '{{json .Config.ExposedPorts}}' wide
+	same "$(jq -cS . <<<"$out")" '{"80/tcp":{},"8080/tcp":{},"9000/udp":{},"9001/udp":{}}'
+	try 0 a3s-box rm -f wide
+	try 0 in_product a3s-box create --name quiet --expose 80 busybox true
+	try 0 a3s-box port quiet
+	same "$out" ""
+	try 125 a3s-box create --expose 80:80 busybox true
+	complains "--expose.*80:80"
+}
+
+@test "limits: a box that opens too much gets EMFILE, and only it" {
+	try 125 a3s-box create --net-limit connections=x busybox true
+	complains "--net-limit.*connections"
+	try 0 in_product a3s-box run -d --name small --net-limit connections=100 --net-limit datagrams=20 python3 python3 /probe/net.py idle
+	try 0 a3s-box exec small python3 /probe/net.py hoard "$BED_OUTSIDE4" 7 200
+	like "$out" "stream [0-9]+ EMFILE"
+	like "$out" "datagram (19|20) EMFILE"
+	try 0 a3s-box exec server python3 /probe/net.py hoard "$BED_OUTSIDE4" 7 200
+	same "$out" $'stream 199 0\ndatagram 199 0'
+	try 0 a3s-box exec small python3 /probe/net.py hoard "$BED_OUTSIDE4" 7 10
+	same "$out" $'stream 9 0\ndatagram 9 0'
+	try 0 a3s-box rm -f small
 }
 
 @test "P03: a UDP port that is taken" {

@@ -644,6 +644,24 @@ def case_ask(host, port, clients, *lines):
     print("seen", *sorted(seen), flush=True)
 
 
+def case_hoard(host, port, count):
+    """Opens connections, then UDP sockets, until there is an error; prints how many of each and the error."""
+    held = []
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        error, n = 0, 0
+        for n in range(int(count)):
+            s = new(host, kind)
+            held.append(s)
+            error = s.connect_ex((host, int(port)))
+            if error:
+                break
+        print("stream" if kind == socket.SOCK_STREAM else "datagram", n, name_of(error), flush=True)
+        if kind == socket.SOCK_STREAM:
+            for s in held:
+                s.close()
+            held = []
+
+
 def case_mute(host, port):
     """Nobody answers, and nothing but silence or a refusal is seen."""
     s = new(host, socket.SOCK_DGRAM)

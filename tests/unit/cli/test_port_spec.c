@@ -135,6 +135,34 @@ static void collisions_are_seen(void **state)
 	}
 }
 
+/* P11 */
+static void exposed_ports_are_read(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned first, last;
+		enum box_protocol protocol;
+	} table[] = {
+		{ "80", 80, 80, BOX_TCP },	{ "53/udp", 53, 53, BOX_UDP },	  { "8000-8010", 8000, 8010, BOX_TCP },
+		{ "1-65535/UDP", 1, 65535, BOX_UDP }, { "8080:80", 0, 0, BOX_TCP }, { "0", 0, 0, BOX_TCP },
+		{ "90-80", 0, 0, BOX_TCP },	{ "80/sctp", 0, 0, BOX_TCP },	  { "", 0, 0, BOX_TCP },
+		{ "http", 0, 0, BOX_TCP },	{ "127.0.0.1::80", 0, 0, BOX_TCP },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		enum box_protocol protocol = BOX_TCP;
+		struct failure f = { 0 };
+		uint16_t first, last;
+		int r = port_spec_parse_range(table[i].text, &protocol, &first, &last, &f);
+
+		if (r != (table[i].first ? 0 : -1) || (r < 0 && f.code != EXIT_USAGE))
+			fail_msg("%s: %d %s", table[i].text, r, f.text);
+		assert_int_equal(first, table[i].first);
+		assert_int_equal(last, table[i].last);
+		assert_int_equal(protocol, table[i].protocol);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -142,6 +170,7 @@ int main(void)
 		cmocka_unit_test(invalid_forms_are_refused),
 		cmocka_unit_test(same_mapping_counts_once),
 		cmocka_unit_test(collisions_are_seen),
+		cmocka_unit_test(exposed_ports_are_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,6 +449,28 @@ static void many_clients(void **state)
 	stop(g);
 }
 
+/* Bad input: a guest that opens sockets without limit gets EMFILE, and the others go on. */
+static void sockets_are_limited(void **state)
+{
+	struct tsi_message m = { .type = htole16(TSI_DATAGRAM), .port = htole32(OTHER), .value = htole32(IPPROTO_UDP) };
+	struct device_limits limits = DEVICE_LIMITS_DEFAULT;
+	struct guest *g = &guest;
+
+	limits.datagrams = 1;
+	start(g, &limits);
+	bind_inside(g, PORT, address_v4(0, BOX_PORT), 0);
+	for (int i = 0; i < 3; i++) {
+		guest_message(g, &m);
+		guest_send(g, VIRTIO_VSOCK_TYPE_SEQPACKET, OP(REQUEST), OTHER, TSI_PORT_DATAGRAM, 0, NULL, 0);
+		assert_int_equal(le32toh(guest_expect_message(g, TSI_FAILED, OTHER).error), EMFILE);
+		guest_expect(g, OP(RST), TSI_PORT_DATAGRAM, OTHER);
+	}
+	guest_send(g, VIRTIO_VSOCK_TYPE_SEQPACKET, OP(RST), PORT, TSI_PORT_DATAGRAM, 0, NULL, 0);
+	bind_inside(g, OTHER, address_v4(0, BOX_PORT), 0);
+	assert_int_equal(g->device.n_datagrams, 1);
+	stop(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -460,6 +482,7 @@ int main(void)
 		cmocka_unit_test(full_queues_drop),
 		cmocka_unit_test(flows_are_bounded),
 		cmocka_unit_test(many_clients),
+		cmocka_unit_test(sockets_are_limited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
