@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: run.sh BUILD [start ps idle web]
+# usage: run.sh BUILD [start ps idle web tsi]
 #
 # Figures, each beside its peer, from runs that take turns on this machine. Every line: what, ours, the peer, the ratio, and
 # the spread (smallest to largest). Nothing here fails: a figure is for reading, tests are for failing.
@@ -10,12 +10,13 @@
 #	ps	ps -a with 1,000 records; exec BOX true against a ping of the guest's agent
 #	idle	memory and wake-ups of an idle box's own processes
 #	web	a published nginx under wrk, against the same kernel and nginx behind passt
+#	tsi	streams, exchanges, connections, out and published, against passt and slirp (tsi.py); one vCPU
 set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 build=$(realpath "$1")
 shift
-parts=${*:-start ps idle web}
+parts=${*:-start ps idle web tsi}
 : "${A3S_TEST_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/a3s-box/test-images}"
 : "${A3S_BENCH_ROUNDS:=7}"
 export A3S_TESTS=$top/tests LC_ALL=C PATH=$build/src/cli:$PATH
@@ -34,7 +35,7 @@ cleanup() {
 	boxes=$(a3s-box ps -aq 2>/dev/null)
 	# shellcheck disable=SC2086 # ids
 	[ -z "$boxes" ] || a3s-box rm -f $boxes >/dev/null 2>&1
-	[ -z "${peer:-}" ] || kill "$peer" 2>/dev/null
+	[ -z "${peers:-}" ] || kill "${peers[@]}" 2>/dev/null
 	bed_down
 	rm -rf "$work"
 }
@@ -79,15 +80,12 @@ took() {
 	echo $((($(now) - start) / 1000000)) >>"$file"
 }
 
-get_images() {
-	local name layout
-	for name in busybox nginx; do
-		layout=$("$A3S_TESTS/images/build.sh" "$A3S_TEST_CACHE" $name) || die "cannot make the image $name"
-		skopeo --insecure-policy copy -q "oci:$layout:latest" "docker-archive:$work/$name.tar:$name:latest" || die "skopeo failed"
-		a3s-box load -q -i "$work/$name.tar" >/dev/null || die "cannot load $name"
-		rm "$work/$name.tar"
-	done
-	a3s-box info 2>/dev/null | grep -iE 'accel|kvm' | head -n 3
+get_image() {
+	local layout
+	layout=$("$A3S_TESTS/images/build.sh" "$A3S_TEST_CACHE" "$1") || die "cannot make the image $1"
+	skopeo --insecure-policy copy -q "oci:$layout:latest" "docker-archive:$work/$1.tar:$1:latest" || die "skopeo failed"
+	a3s-box load -q -i "$work/$1.tar" >/dev/null || die "cannot load $1"
+	rm "$work/$1.tar"
 }
 
 # pid_of BOX PROGRAM: the box's process; all of them are descendants of its monitor
@@ -191,39 +189,81 @@ load_web() {
 	grep -E 'Socket errors|Non-2xx' <<<"$out" | sed "s/^/   $name: /"
 }
 
+# start_peer LINK PORT IMAGE COMMAND: the guest in $work/machine behind passt or slirp; sets ${pids[LINK]} to its processes
+declare -a peers
+declare -A pids
+start_peer() {
+	# shellcheck disable=SC2086 # a command line, whose last program has the pid
+	$BED_ENTER_PRODUCT "$here/peer.py" "$build" "$work" "$A3S_HOME" "$3" "$1" "$2" "$4" >"$work/$1.log" 2>&1 {BED_ALIVE}>&- &
+	peers+=($!)
+	wait_for 60 grep -q '^pids' "$work/$1.log" || { cat "$work/$1.log"; die "no peer"; }
+	pids[$1]=$(sed -n 's/^pids //p' "$work/$1.log")
+}
+
+stop_peers() {
+	kill "${peers[@]}"
+	wait "${peers[@]}" 2>/dev/null
+	peers=()
+}
+
+# note_machine IMAGE [OPTION...]: the machine line of a box run so, for peers
+note_machine() {
+	a3s-box run -d --name model "${@:2}" "$1" >/dev/null || die "no box"
+	bare_command
+	a3s-box rm -f model >/dev/null
+	printf '%s\0' "${bare[@]}" >"$work/machine"
+}
+
 # Without its access log: the two would send it different ways.
 QUIET_NGINX="sed -i 's,access_log .*,access_log off;,' /etc/nginx/nginx.conf; exec nginx -g 'daemon off;'"
 
 bench_web() {
-	local i qemu vsock
+	local i
 	bed_possible >/dev/null || { echo "web: no namespaces here"; return; }
-	bed_up || die "no test bed"
+	[ -n "${BED_ALIVE:-}" ] || bed_up || die "no test bed"
 	in_product a3s-box run -d --name web -p 8080:80 nginx sh -c "$QUIET_NGINX" >/dev/null || die "no box"
-	qemu=$(pid_of web qemu-system) vsock=$(pid_of web a3s-box-vsock)
-	a3s-box run -d --name model nginx >/dev/null || die "no box"
-	bare_command
-	a3s-box rm -f model >/dev/null
-	printf '%s\0' "${bare[@]}" >"$work/machine"
-	# shellcheck disable=SC2086 # a command line, whose last program has the pid
-	$BED_ENTER_PRODUCT "$here/passt-peer.py" "$build" "$work" "$A3S_HOME" nginx 8081 "$QUIET_NGINX" >"$work/peer.log" 2>&1 {BED_ALIVE}>&- &
-	peer=$!
-	wait_for 60 in_outside curl -s -o /dev/null "http://$BED_INSIDE4:8081/64.txt" || { cat "$work/peer.log"; die "the peer does not answer"; }
+	pids[ours]="$(pid_of web qemu-system) $(pid_of web a3s-box-vsock)"
+	note_machine nginx
+	start_peer passt 8081 nginx "$QUIET_NGINX"
+	wait_for 60 in_outside curl -s -o /dev/null "http://$BED_INSIDE4:8081/64.txt" || { cat "$work/passt.log"; die "the peer does not answer"; }
 	wait_for 60 in_outside curl -s -o /dev/null "http://$BED_INSIDE4:8080/64.txt" || die "our nginx does not answer"
-	read -ra peers < <(sed -n 's/^pids //p' "$work/peer.log")
 	for i in 1 2 3 4 5; do
-		load_web ours 8080 "$qemu" "$vsock"
-		load_web passt 8081 "${peers[@]}"
+		# shellcheck disable=SC2086 # lists of process ids
+		load_web ours 8080 ${pids[ours]}
+		# shellcheck disable=SC2086
+		load_web passt 8081 ${pids[passt]}
 	done
 	compare "web: wrk -c 100, 64 bytes" req/s "$work/web.ours.rate" passt "$work/web.passt.rate"
 	compare "web: 99th percentile" ms "$work/web.ours.p99" passt "$work/web.passt.p99"
 	compare "web: CPU of QEMU and device or passt" % "$work/web.ours.cpu" passt "$work/web.passt.cpu"
-	kill "$peer"
-	wait "$peer" 2>/dev/null
-	peer=
+	stop_peers
 	a3s-box rm -f web >/dev/null
 }
 
-get_images
+# What each guest of the network figures runs: its name goes with the shell that it connects to the measuring side.
+bench_guest() {
+	echo "nginx; exec /usr/local/bin/netbench shell $BED_OUTSIDE4 7070 $1"
+}
+
+bench_tsi() {
+	bed_possible >/dev/null || { echo "tsi: no namespaces here"; return; }
+	[ -n "${BED_ALIVE:-}" ] || bed_up || die "no test bed"
+	get_image bench
+	gcc -O2 -D_GNU_SOURCE -pthread -o "$work/netbench" "$A3S_TESTS/guest-programs/netbench.c" || die "no netbench"
+	note_machine bench --cpus 1 -m 768m
+	start_peer passt 8081 bench "$(bench_guest passt)"
+	start_peer slirp 8082 bench "$(bench_guest slirp)"
+	in_product a3s-box run -d --name ours --cpus 1 -m 768m -p 8080:80 bench sh -c "$(bench_guest ours)" >/dev/null || die "no box"
+	pids[ours]="$(pid_of ours qemu-system) $(pid_of ours a3s-box-vsock)"
+	in_outside "$here/tsi.py" "$BED_OUTSIDE4" "$A3S_BENCH_ROUNDS" "$work/netbench" "$BED_INSIDE4" "ours:8080:${pids[ours]// /,}" \
+		"passt:8081:${pids[passt]// /,}" "slirp:8082:${pids[slirp]// /,}" || die "no figures"
+	stop_peers
+	a3s-box rm -f ours >/dev/null
+}
+
+get_image busybox
+get_image nginx
+a3s-box info 2>/dev/null | grep -iE 'accel|kvm|reason'
 for part in $parts; do
 	"bench_$part"
 done
