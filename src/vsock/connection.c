@@ -231,11 +231,13 @@ uint32_t connection_credit(const struct connection *c)
 
 void connection_forwarded(struct connection *c, uint32_t bytes)
 {
-	uint32_t untold;
+	/* Linux sends no more ahead than its own buffer is large, whatever room we give: a writer that waits for a part of that waits
+	 * for what it has not been told. */
+	uint32_t window = MIN(c->room, c->peer_room), untold;
 
 	c->forwarded += bytes;
 	untold = c->forwarded - c->told;
-	if (untold < c->room / 4)
+	if (untold < window / 4)
 		return;
 	if (!c->in.bytes && c->room < CONNECTION_ROOM_MAX)
 		c->room *= 2;

@@ -123,6 +123,32 @@ static void draining_ends(void **state)
 	guest_stop(g);
 }
 
+/* T02: a guest that sends no more ahead than its own buffer is large, and waits for a quarter of that, is told in time. */
+static void a_guest_with_a_window_of_its_own_goes_on(void **state)
+{
+	struct guest *g = &guest;
+	uint32_t sent = 0, told = 0;
+	struct pair p;
+
+	guest_start(g, true, NULL);
+	p = open_pair(g);
+	memset(block, 1, sizeof(block));
+	while (sent < 8 * CONNECTION_ROOM_MAX) {
+		while (guest_receive(g, false))
+			told = g->last.fwd_cnt;
+		if (sent - told > GUEST_ROOM - GUEST_ROOM / 4) { /* all was read below: there must be word of it */
+			assert_true(guest_receive(g, true));
+			told = g->last.fwd_cnt;
+			continue;
+		}
+		guest_stream(g, OP(RW), PORT, TSI_PORT_STREAM, block, 1024);
+		sent += 1024;
+		host_read(g, p.fd, block, 1024);
+	}
+	close_pair(&p);
+	guest_stop(g);
+}
+
 /* Not a byte more than the guest has room for; it goes on where it stopped. */
 static void guest_room_is_kept(void **state)
 {
@@ -409,6 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slow_reader_stops_its_own_connection),
 		cmocka_unit_test(draining_ends),
+		cmocka_unit_test(a_guest_with_a_window_of_its_own_goes_on),
 		cmocka_unit_test(guest_room_is_kept),
 		cmocka_unit_test(packets_are_metered),
 		cmocka_unit_test(credit_request_is_answered),
