@@ -24,6 +24,14 @@ static void streams_on_opened(struct agent_client *client)
 		log_warn("cannot ask the guest for the main process");
 }
 
+static void streams_tell_room(struct streams *s)
+{
+	if (s->full && !streams_is_full(s)) {
+		s->full = false;
+		s->handlers->input_room(s);
+	}
+}
+
 static void streams_pass_early_input(struct streams *s)
 {
 	enum frame_type type;
@@ -48,6 +56,7 @@ static void streams_take_reply(struct streams *s, const uint8_t *payload, size_t
 		streams_pass_early_input(s);
 		if (first)
 			s->handlers->started(s);
+		streams_tell_room(s); /* the socket may have taken all at once: then nothing is ever drained */
 	} else if (first) {
 		s->handlers->refused(s, (int)json_int(reply, "code", 125), json_str(reply, "error", "the guest's answer is malformed"));
 	} else if (again) {
@@ -98,12 +107,7 @@ static void streams_on_batch_end(struct agent_client *client)
 
 static void streams_on_drained(struct agent_client *client)
 {
-	struct streams *s = streams_of(client);
-
-	if (s->full && !streams_is_full(s)) {
-		s->full = false;
-		s->handlers->input_room(s);
-	}
+	streams_tell_room(streams_of(client));
 }
 
 static void streams_on_lost(struct agent_client *client)

@@ -260,6 +260,24 @@ static void test_input_is_bounded(void **state)
 	assert_true(room);
 }
 
+/* A socket that takes all early input at once is never drained: the clients that were held must go on all the same. */
+static void test_early_input_lets_go(void **state)
+{
+	static char data[64 << 10];
+	int buffer = 2 * (int)STREAMS_INPUT_MAX;
+
+	while (!streams_is_full(&streams))
+		streams_send(&streams, FRAME_STDIN, data, sizeof(data));
+	start(false);
+	assert_int_equal(setsockopt(streams.agent.fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)), 0);
+	assert_false(room);
+	agent_replies("{\"ok\":true}");
+	assert_true(started);
+	if (agent_client_backlog(&streams.agent))
+		skip(); /* net.core.wmem_max is less than this test needs */
+	assert_true(room);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -267,6 +285,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_run),		  TEST(test_refused),	     TEST(test_malformed_answer),
 		TEST(test_no_such_status), TEST(test_taken_up_again), TEST(test_input_is_bounded),
+		TEST(test_early_input_lets_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
