@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -89,11 +90,25 @@ static void vsock_give_up(struct vsock_process *v, const char *why)
 	child_signal(&v->process, SIGKILL);
 }
 
+/* After all steps, so that a request's number tells its step. */
+static void vsock_send_resolver(struct vsock_process *v)
+{
+	int r = vsock_send(v, json_pack("{s:s}", "op", "resolver"), v->resolver_fd);
+
+	v->resolver_fd = close_fd(v->resolver_fd);
+	if (r < 0)
+		log_warn("the resolver could not be handed over: %s", strerror(-r));
+	else
+		v->next++;
+}
+
 static void vsock_send_more(struct vsock_process *v)
 {
 	while (v->next - v->answered < WINDOW) {
 		int r = vsock_send_step(v);
 
+		if (r == STEPS_DONE && v->resolver_fd >= 0)
+			vsock_send_resolver(v);
 		if (r == STEPS_DONE)
 			return;
 		if (r < 0) {
@@ -154,6 +169,7 @@ static void vsock_clean(struct vsock_process *v)
 	loop_io_remove(&v->io);
 	v->fd = close_fd(v->fd);
 	v->device_fd = close_fd(v->device_fd);
+	v->resolver_fd = close_fd(v->resolver_fd);
 }
 
 static void vsock_on_end(struct child *child, int status)
@@ -215,8 +231,12 @@ int vsock_process_give_resolver(struct vsock_process *v, int fd)
 {
 	if (v->fd < 0)
 		return -ENOTCONN;
-	v->next++;
-	return vsock_send(v, json_pack("{s:s}", "op", "resolver"), fd);
+	close_fd(v->resolver_fd);
+	v->resolver_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (v->resolver_fd < 0)
+		return -errno;
+	vsock_send_more(v);
+	return 0;
 }
 
 void vsock_process_end(struct vsock_process *v)

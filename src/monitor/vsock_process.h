@@ -28,13 +28,14 @@ struct vsock_handlers {
  * @ports, @agent_fd: borrowed for the box's life; a process started again gets them again
  * @next, @answered: requests sent and answered since the start
  * @port:	sockets of @ports from here on are still to be handed over
+ * @resolver_fd:	waits to be handed over; -1: none does
  */
 struct vsock_process {
 	struct loop *loop;
 	const struct vsock_handlers *handlers;
 	const char *box_id;
 	struct child process;
-	int fd, device_fd, agent_fd;
+	int fd, device_fd, agent_fd, resolver_fd;
 	struct loop_io io;
 	bool tsi, host_gateway;
 	char *const *limits;
@@ -43,11 +44,11 @@ struct vsock_process {
 	char why[256];
 };
 #define VSOCK_PROCESS_NULL \
-	{ .process = CHILD_NULL, .fd = -1, .device_fd = -1, .agent_fd = -1, .io = LOOP_IO_NULL }
+	{ .process = CHILD_NULL, .fd = -1, .device_fd = -1, .agent_fd = -1, .resolver_fd = -1, .io = LOOP_IO_NULL }
 
 /* Start, or start again after its end, with the members up to `ports` as the owner has set them. */
 int vsock_process_start(struct vsock_process *vsock, struct failure *f);
-/* Hand over the resolver's socket (borrowed). */
+/* Hand over the resolver's socket (borrowed), once everything else was asked for. */
 int vsock_process_give_resolver(struct vsock_process *vsock, int fd);
 /* SIGKILL; ended() is not called. */
 void vsock_process_end(struct vsock_process *vsock);
