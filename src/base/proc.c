@@ -48,15 +48,16 @@ static int child_std_fds(const struct proc_spec *spec)
 /* Park copies high first, so that no target number overwrites a source that is still needed. */
 static int child_fds(const struct proc_spec *spec, int *report_fd)
 {
-	int parked[64], top = 2, r;
+	int parked[64], r;
 
 	if (spec->n_fds > ARRAY_SIZE(parked))
 		return -EINVAL;
 	for (size_t i = 0; i < spec->n_fds; i++) {
+		if (spec->fds[i].child < 3 || spec->fds[i].child >= CHILD_FD_ROOM)
+			return -EINVAL;
 		parked[i] = fcntl(spec->fds[i].parent, F_DUPFD_CLOEXEC, CHILD_FD_ROOM);
 		if (parked[i] < 0)
 			return -errno;
-		top = MAX(top, spec->fds[i].child);
 	}
 	*report_fd = fcntl(*report_fd, F_DUPFD_CLOEXEC, CHILD_FD_ROOM);
 	if (*report_fd < 0)
@@ -118,6 +119,26 @@ static _Noreturn void child_run(const struct proc_spec *spec, pid_t parent, int 
 	_exit(127);
 }
 
+static void kill_and_reap(pid_t pid)
+{
+	(void)kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* Without one the caller could neither watch nor end the child: then there shall be none. */
+static int open_pidfd(pid_t pid, int *ret)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int r = fd < 0 ? -errno : 0;
+
+	if (r < 0)
+		kill_and_reap(pid);
+	else
+		*ret = fd;
+	return r;
+}
+
 int proc_spawn(const struct proc_spec *spec, pid_t *ret_pid, int *ret_pidfd)
 {
 	int report[2], r = 0;
@@ -140,10 +161,10 @@ int proc_spawn(const struct proc_spec *spec, pid_t *ret_pid, int *ret_pidfd)
 		(void)waitpid(pid, NULL, 0);
 	if (r < 0)
 		return r;
-	*ret_pid = pid;
-	if (ret_pidfd)
-		*ret_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	return 0;
+	r = ret_pidfd ? open_pidfd(pid, ret_pidfd) : 0;
+	if (r == 0)
+		*ret_pid = pid;
+	return r;
 }
 
 static int wait_status(pid_t pid)
@@ -183,20 +204,21 @@ static int collect_output(int fd, char **ret_output)
 int proc_run(const char *const *argv, char **ret_output)
 {
 	struct proc_spec spec = PROC_SPEC_NULL;
-	int out[2] = { -1, -1 }, r, pidfd = -1;
-	pid_t pid;
+	int out[2] = { -1, -1 }, r;
+	pid_t pid = 0;
 
 	if (ret_output && pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
 	spec.argv = argv;
 	spec.stdout_fd = spec.stderr_fd = out[1];
 	spec.die_with_parent = true;
-	r = proc_spawn(&spec, &pid, &pidfd);
+	r = proc_spawn(&spec, &pid, NULL);
 	close_fd(out[1]);
-	close_fd(pidfd);
 	if (r == 0 && ret_output)
 		r = collect_output(out[0], ret_output);
 	close_fd(out[0]);
+	if (r < 0 && pid > 0)
+		kill_and_reap(pid);
 	return r < 0 ? r : wait_status(pid);
 }
 

@@ -12,7 +12,7 @@
  * @child:	its number in the child
  */
 struct proc_fd {
-	int parent, child;
+	int parent, child; /* child: 3 to 255 */
 };
 
 /**
@@ -38,7 +38,10 @@ struct proc_spec {
 };
 #define PROC_SPEC_NULL { .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 }
 
-/* Returns 0 with pid and pidfd (caller closes), or a negative errno, that of execve included. Signal mask is emptied. */
+/*
+ * Returns 0 with pid and pidfd (caller closes; NULL: none is wanted), or a negative errno, that of execve included; then there is no
+ * child. Signal mask is emptied.
+ */
 int proc_spawn(const struct proc_spec *spec, pid_t *ret_pid, int *ret_pidfd);
 /* Run to its end: exit code, 128+signal, or a negative errno. ret_output (may be NULL): stdout and stderr, at most 64 KiB, freed by caller. */
 int proc_run(const char *const *argv, char **ret_output);

@@ -6,9 +6,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/unit.h"
 
@@ -189,6 +194,58 @@ static void failed_exec_is_reported(void **state)
 	assert_int_equal(proc_spawn(&spec, &pid, NULL), -ENOENT);
 }
 
+/* In a process of its own, where pidfd_open() is refused: no child may be left that nobody can watch. */
+static void spawn_without_pidfd(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EMFILE),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { ARRAY_SIZE(code), code };
+	const char *argv[] = { "sleep", "1000", NULL };
+	struct proc_spec spec = PROC_SPEC_NULL;
+	int pidfd = -1;
+	pid_t pid = 0;
+
+	spec.argv = argv;
+	spec.die_with_parent = true;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		_exit(1);
+	if (proc_spawn(&spec, &pid, &pidfd) != -EMFILE)
+		_exit(2);
+	_exit(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? 0 : 3);
+}
+
+static void unwatchable_children_are_not_left(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		spawn_without_pidfd();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void fds_beyond_the_room_are_refused(void **state)
+{
+	static const int numbers[] = { 0, 2, 256, 300 };
+	const char *argv[] = { "true", NULL };
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		struct proc_fd fds[] = { { STDIN_FILENO, numbers[i] } };
+		struct proc_spec spec = PROC_SPEC_NULL;
+		pid_t pid;
+
+		spec.argv = argv;
+		spec.fds = fds;
+		spec.n_fds = 1;
+		assert_int_equal(proc_spawn(&spec, &pid, NULL), -EINVAL);
+	}
+}
+
 static void runs_give_status_and_output(void **state)
 {
 	char *output = NULL;
@@ -236,6 +293,8 @@ int main(void)
 		cmocka_unit_test(wire_errors_stick),
 		cmocka_unit_test(children_get_exactly_their_fds),
 		cmocka_unit_test(failed_exec_is_reported),
+		cmocka_unit_test(unwatchable_children_are_not_left),
+		cmocka_unit_test(fds_beyond_the_room_are_refused),
 		cmocka_unit_test(runs_give_status_and_output),
 		cmocka_unit_test(failures_read_from_outside_in),
 		cmocka_unit_test(damaged_files_are_named_and_kept),
