@@ -166,7 +166,7 @@ static void probe_judge(enum probe_outcome outcome, int64_t took_ms, int stderr_
 static int probe_run(const struct accel_basis *basis, struct accel_verdict *ret)
 {
 	_cleanup_close_ int pidfd = -1, words = -1;
-	struct console console;
+	_cleanup_(console_close) struct console console = CONSOLE_NULL;
 	int console_fds[2], words_fds[2], r;
 	int64_t start = now_ms();
 	enum probe_outcome outcome;
@@ -185,7 +185,6 @@ static int probe_run(const struct accel_basis *basis, struct accel_verdict *ret)
 	if (r < 0)
 		return r;
 	outcome = probe_watch(&console, start + ACCEL_PROBE_MS);
-	console_close(&console);
 	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 	waitpid(pid, NULL, 0);
 	probe_judge(outcome, now_ms() - start, words, ret);

@@ -20,6 +20,7 @@ struct console {
 	size_t at;
 	char data[CONSOLE_MAX];
 };
+#define CONSOLE_NULL { .io = LOOP_IO_NULL, .fd = -1 }
 
 /* Takes fd, also on an error. loop NULL: nobody reads but console_read(). */
 int console_open(struct console *console, struct loop *loop, int fd);

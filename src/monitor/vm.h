@@ -39,7 +39,7 @@ struct vm {
 	unsigned vsock_generation;
 	vm_event_fn event;
 };
-#define VM_NULL { .process = CHILD_NULL, .qmp = QMP_NULL, .console = { .io = LOOP_IO_NULL, .fd = -1 } }
+#define VM_NULL { .process = CHILD_NULL, .qmp = QMP_NULL, .console = CONSOLE_NULL }
 
 int vm_start(struct vm *vm, struct loop *loop, const struct qemu_machine *machine, const struct guest_bundle *bundle,
 	     vm_event_fn event, struct failure *f);
