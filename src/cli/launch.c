@@ -19,14 +19,14 @@
 
 #define START_FD 3
 
-/* The monitor outlives us: its words go into a file beside the record, new with every start. */
+/* The monitor outlives us: its words go into a file beside the record. It empties the file once it holds the box. */
 static int open_log(const struct home *home, const char *id)
 {
 	char path[PATH_MAX];
 
 	if (box_path(home, id, "monitor.log", path) < 0)
 		return -1;
-	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
 static int spawn_monitor(const struct home *home, const char *id, int socket, struct failure *f)

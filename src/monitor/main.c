@@ -36,6 +36,15 @@ static int open_log(const struct home *home, const char *id)
 	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+/* New with every start; not before the box is ours, since it may be that of one that runs. */
+static void begin_log(void)
+{
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+		(void)!ftruncate(STDERR_FILENO, 0);
+}
+
 /* Away from the terminal and the session of whoever started us. */
 static void daemonise(const struct home *home, const char *id)
 {
@@ -103,6 +112,7 @@ static int monitor_run(struct monitor *m, const char *id, int start_fd, struct f
 		return fail_errno(f, EXIT_USAGE, r, "cannot start the monitor");
 	if (life_announce(&m->life, id, f) < 0)
 		return -1;
+	begin_log();
 	r = life_serve(&m->life, start_fd);
 	if (r == 0)
 		r = loop_run(m->life.loop);
