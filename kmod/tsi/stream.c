@@ -697,27 +697,35 @@ ssize_t tsi_stream_sendpage(struct socket *sock, struct page *page, int offset, 
 	return sock_no_sendpage(sock, page, offset, size, flags);
 }
 
-static bool stream_can_receive(struct sock *sk, struct tsi_link *link)
+static bool stream_has_ended(struct sock *sk, struct tsi_link *link)
 {
-	return tsi_link_has_data(link) || tsi_link_state(link) == TSI_LINK_CLOSED || READ_ONCE(sk->sk_err) ||
-	       READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
+	return tsi_link_state(link) == TSI_LINK_CLOSED || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
 }
 
-/* Bytes, 0 for the end of file, or -errno; -EAGAIN when the program might wait. */
+static bool stream_can_receive(struct sock *sk, struct tsi_link *link)
+{
+	return tsi_link_has_data(link) || stream_has_ended(sk, link) || READ_ONCE(sk->sk_err);
+}
+
+/*
+ * Bytes, 0 for the end of file, or -errno; -EAGAIN when the program might wait. The last bytes come before the end: they
+ * are there once it has been seen. Looked at in the other order there may be none yet, then come bytes and end, and what
+ * is returned is an end too early.
+ */
 static int stream_receive_some(struct sock *sk, struct tsi_link *link, struct msghdr *msg, size_t len, int flags)
 {
-	int n = tsi_link_has_data(link) ? tsi_input_receive(&stream_of(link)->input, link, msg, len, flags) : 0;
+	bool ended = stream_has_ended(sk, link), failed = READ_ONCE(sk->sk_err);
+	int n;
 
+	smp_rmb();
+	n = tsi_link_has_data(link) ? tsi_input_receive(&stream_of(link)->input, link, msg, len, flags) : 0;
 	if (n)
 		return n;
-	/* The last bytes come before the end: they were there when it was seen, or somebody else has them. */
+	/* Somebody else has them. */
 	if (tsi_link_has_data(link))
 		return -EAGAIN;
-	if (READ_ONCE(sk->sk_err))
-		return sock_error(sk);
-	if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || tsi_link_state(link) == TSI_LINK_CLOSED)
-		return 0;
-	return -EAGAIN;
+	n = failed ? sock_error(sk) : 0;
+	return n || ended ? n : -EAGAIN;
 }
 
 static int stream_receive(struct sock *sk, struct tsi_link *link, struct msghdr *msg, size_t len, int flags)

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -20,6 +21,7 @@
 
 #define OUTSIDE "198.51.100.1"
 #define OUTSIDE_V6 "2001:db8::1"
+#define LAST_BYTES 1500
 
 static void fill(uint8_t *data, size_t len, unsigned seed)
 {
@@ -214,6 +216,52 @@ static void shutdown_wakes(void)
 	CHECK_EQ(pthread_create(&thread, NULL, wait_for_eof, (void *)(intptr_t)fd), 0);
 	usleep(1000);
 	CHECK_EQ(shutdown(fd, SHUT_RD), 0);
+	pthread_join(thread, NULL);
+}
+
+struct ending {
+	_Atomic int host; /* the host's end; -1: none yet, -2: that was the last */
+};
+
+/* A byte and the end, one right after the other. */
+static void *end_at_once(void *arg)
+{
+	struct ending *e = arg;
+	int fd;
+
+	for (;;) {
+		while ((fd = atomic_exchange(&e->host, -1)) == -1)
+			;
+		if (fd == -2)
+			return NULL;
+		test_send(fd, "x", 1);
+		CHECK_EQ(shutdown(fd, SHUT_WR), 0);
+	}
+}
+
+/* The last byte comes before the end, however closely a reader looks. */
+static void last_byte_first(void)
+{
+	struct ending ending = { .host = -1 };
+	pthread_t thread;
+	int i;
+
+	CHECK_EQ(pthread_create(&thread, NULL, end_at_once, &ending), 0);
+	for (i = 0; i < LAST_BYTES; i++) {
+		int fd = test_connect(OUTSIDE, 80), got = 0, n;
+		struct host_stream host = host_take();
+		char byte;
+
+		atomic_store(&ending.host, host.fd);
+		while ((n = recv(fd, &byte, 1, MSG_DONTWAIT)) != 0) {
+			CHECK(n == 1 || errno == EAGAIN);
+			got += n == 1;
+		}
+		CHECK_EQ(got, 1);
+		close(fd);
+		close(host.fd);
+	}
+	atomic_store(&ending.host, -2);
 	pthread_join(thread, NULL);
 }
 
@@ -659,6 +707,7 @@ const struct test tests_stream[] = {
 	{ "T06 names of a connected socket", names },
 	{ "T06 bound before it is connected", bound_before },
 	{ "T07 half-close either way", half_close },
+	{ "T07 the last byte comes before the end", last_byte_first },
 	{ "T07 SO_LINGER 0 and unread data reset", linger_zero },
 	{ "T07 SO_LINGER waits for the peer", linger },
 	{ "T07 SIGPIPE", signal_on_pipe },
