@@ -32,6 +32,11 @@ const struct option_spec box_option_table[] = {
 	{ "cpus", 0, "NUMBER", "Virtual processors, fractions rounded up (default 2, or all of a smaller host)", option_set_text,
 	  AT(cpus) },
 	{ "dns", 0, "ADDRESS", "Name server to use instead of this host's", option_add_text, AT(dns) },
+	{ "dns-option", 0, "OPTION", "Option line of the box's resolv.conf, like ndots:2, instead of this host's", option_add_text,
+	  AT(dns_options) },
+	{ "dns-opt", 0, "OPTION", "The same as --dns-option", option_add_text, AT(dns_options) },
+	{ "dns-search", 0, "DOMAIN", "Domain that names are searched in, instead of this host's; . for none", option_add_text,
+	  AT(dns_searches) },
 	{ "entrypoint", 0, "COMMAND", "Replace the image's entrypoint", option_set_text, AT(entrypoint) },
 	{ "env", 'e', "NAME[=VALUE]", "Set an environment variable, or pass ours on", option_add_text, AT(env) },
 	{ "env-file", 0, "FILE", "Read environment variables from a file", option_add_text, AT(env_file) },
@@ -66,7 +71,7 @@ const char *const box_options_later[] = {
 	"annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cap-add", "cap-drop", "cgroup-parent", "cgroupns",
 	"cidfile", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "c",
 	"cpuset-cpus", "cpuset-mems", "device", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
-	"device-write-iops", "disable-content-trust", "dns-opt", "dns-option", "dns-search", "domainname", "gpus",
+	"device-write-iops", "disable-content-trust", "domainname", "gpus",
 	"group-add", "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
 	"health-timeout", "io-maxbandwidth", "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
 	"link-local-ip", "log-driver", "mac-address", "memory-reservation", "memory-swap", "memory-swappiness", "mount", "net-alias",
@@ -199,7 +204,16 @@ static int build_names(const struct box_options *o, struct box_config *c, struct
 		if (value_check_address(*d, f) < 0)
 			return fail_wrap(f, "--dns");
 	}
-	if (add_all(&c->dns, o->dns, f) < 0)
+	for (char **d = o->dns_searches; d && *d; d++) {
+		if (value_check_domain(*d, f) < 0)
+			return fail_wrap(f, "--dns-search");
+	}
+	for (char **d = o->dns_options; d && *d; d++) {
+		if (!**d || strpbrk(*d, " \t\r\n"))
+			return fail(f, EXIT_USAGE, "--dns-option: \"%.80s\" is not one word like ndots:2", *d);
+	}
+	if (add_all(&c->dns, o->dns, f) < 0 || add_all(&c->dns_search, o->dns_searches, f) < 0 ||
+	    add_all(&c->dns_option, o->dns_options, f) < 0)
 		return -1;
 	for (char **h = o->hosts; h && *h; h++) {
 		if (value_parse_host(*h, host, f) < 0)
@@ -345,7 +359,7 @@ static int check_texts(const struct box_options *o, char **args, struct failure 
 			return fail_wrap(f, "%s", texts[i].flag);
 	}
 	if (value_check_texts(o->env, "--env", f) < 0 || value_check_texts(o->labels, "--label", f) < 0 ||
-	    value_check_texts(o->tmpfs, "--tmpfs", f) < 0)
+	    value_check_texts(o->tmpfs, "--tmpfs", f) < 0 || value_check_texts(o->dns_options, "--dns-option", f) < 0)
 		return -1;
 	return value_check_texts(args + 1, "argument", f);
 }

@@ -8,7 +8,7 @@
 struct box_options {
 	bool interactive, tty, remove, init, read_only, publish_all;
 	const char *name, *workdir, *user, *hostname, *entrypoint, *network, *pull, *cpus, *stop_signal;
-	char **env, **env_file, **publish, **expose, **net_limits, **dns, **hosts, **labels, **tmpfs, **log_options;
+	char **env, **env_file, **publish, **expose, **net_limits, **dns, **dns_searches, **dns_options, **hosts, **labels, **tmpfs, **log_options;
 	int64_t memory;
 	struct option_integer stop_timeout;
 };

@@ -107,6 +107,25 @@ int value_check_hostname(const char *s, struct failure *f)
 	return 0;
 }
 
+int value_check_domain(const char *s, struct failure *f)
+{
+	size_t label = 0, length = strlen(s);
+
+	if (strcmp(s, ".") == 0)
+		return 0;
+	for (const char *p = s; *p && label < 64; p++) {
+		bool inner = (*p == '-' || *p == '_') && label > 0;
+
+		if (*p == '.' ? label == 0 : !isalnum((unsigned char)*p) && !inner && *p != '_')
+			label = 64;
+		else
+			label = *p == '.' ? 0 : label + 1;
+	}
+	if (length == 0 || length > 253 || label > 63)
+		return fail(f, EXIT_USAGE, "\"%.80s\" is not a domain like example.org, nor \".\"", s);
+	return 0;
+}
+
 int value_check_address(const char *s, struct failure *f)
 {
 	struct in6_addr binary;

@@ -16,6 +16,8 @@ int value_check_text(const char *s, struct failure *f);
 /* The same for each of a vector; `what` and its number, from 1, name the one that is refused. */
 int value_check_texts(char *const *vector, const char *what, struct failure *f);
 int value_check_hostname(const char *s, struct failure *f);
+/* A domain as in resolv.conf's search line, "." alone included. */
+int value_check_domain(const char *s, struct failure *f);
 int value_check_address(const char *s, struct failure *f);
 /* "name:address", "name=address", "name:[v6]", "name:host-gateway" -> "name:address". */
 int value_parse_host(const char *s, char ret[static 320], struct failure *f);

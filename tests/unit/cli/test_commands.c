@@ -128,6 +128,33 @@ static void commands_take_only_utf8_text(void **state)
 	assert_string_equal(f.text, "argument 2: \"\\xff\" is not UTF-8 text");
 }
 
+/* D13, T27: what goes into the box's resolv.conf. The image is not there, but all flags are read before it is asked for. */
+static void name_service_flags_reach_the_record(void **state)
+{
+	char corp[] = "corp.test", lan[] = "lan", ndots[] = "ndots:2", two[] = "a b", image[] = "a3s-no-such-image";
+	char *searches[] = { corp, lan, NULL }, *options[] = { ndots, NULL }, *bad[] = { two, NULL }, *args[] = { image, NULL };
+	struct box_options o = { .dns_searches = searches, .dns_options = options, .pull = "never" };
+	char top[] = "/tmp/a3s-commands-XXXXXX";
+	struct cli cli = { .home = HOME_NULL };
+	struct box_config config;
+	struct failure f;
+
+	assert_non_null(mkdtemp(top));
+	assert_int_equal(setenv("A3S_HOME", top, 1), 0);
+	assert_int_equal(home_open(&cli.home, &f), 0);
+	assert_int_equal(box_options_build(&cli, &o, args, &config, &f), -1);
+	assert_non_null(strstr(f.text, image));
+	assert_string_equal(config.dns_search[1], lan);
+	assert_string_equal(config.dns_option[0], ndots);
+	box_config_deinit(&config);
+	o.dns_options = bad;
+	assert_int_equal(box_options_build(&cli, &o, args, &config, &f), -1);
+	assert_string_equal(f.text, "--dns-option: \"a b\" is not one word like ndots:2");
+	box_config_deinit(&config);
+	home_close(&cli.home);
+	assert_int_equal(io_remove_tree(top), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +163,7 @@ int main(void)
 		cmocka_unit_test(manual_names_every_command),
 		cmocka_unit_test(no_flag_of_docker_is_unknown),
 		cmocka_unit_test(commands_take_only_utf8_text),
+		cmocka_unit_test(name_service_flags_reach_the_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,18 @@ static void host_names_are_checked(void **state)
 		assert_int_equal(value_check_hostname(bad[i], &f), -1);
 }
 
+static void domains_are_checked(void **state)
+{
+	static const char *const good[] = { ".", "a", "example.org", "corp.example.org.", "_tcp.lan", "my-lan" };
+	static const char *const bad[] = { "", "..", ".a", "a..b", "-a", "a b", "a\n", "a/b", "caf\xe9",
+					   "0123456789012345678901234567890123456789012345678901234567890123" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_int_equal(value_check_domain(good[i], &f), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(value_check_domain(bad[i], &f), -1);
+}
+
 static void hosts_are_read_in_both_spellings(void **state)
 {
 	char host[320];
@@ -201,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signals_have_names_and_numbers), cmocka_unit_test(processors_are_rounded_up),
 		cmocka_unit_test(host_names_are_checked),	  cmocka_unit_test(hosts_are_read_in_both_spellings),
+		cmocka_unit_test(domains_are_checked),
 		cmocka_unit_test(later_variables_win),		  cmocka_unit_test(environment_files_are_literal),
 		cmocka_unit_test(times_are_absolute_or_back_from_now), cmocka_unit_test(detach_keys_are_read),
 		cmocka_unit_test(only_utf8_text_is_taken),
