@@ -6,6 +6,9 @@
  *	cryptomgr.notests	the kernel's own algorithms are not tested at every boot: 0.17 s without KVM
  *	rcupdate.rcu_expedited=1 grace periods do not wait for the next ticks: loading modules, replacing socket families and
  *				(un)mounting wait for some, 40 ms in all while a box is set up without KVM
+ *	init_on_alloc=0		memory that the kernel allocates for itself is not zeroed first, which Debian's does by default: every
+ *				vsock packet would be written twice. What it protects from, stale data of another tenant, is the
+ *				machine's boundary here
  *
  * Without KVM, besides:
  *
@@ -18,7 +21,7 @@
  */
 #pragma once
 
-#define KERNEL_PARAMETERS "console=ttyS0 quiet panic=-1 cryptomgr.notests rcupdate.rcu_expedited=1"
+#define KERNEL_PARAMETERS "console=ttyS0 quiet panic=-1 cryptomgr.notests rcupdate.rcu_expedited=1 init_on_alloc=0"
 #define KERNEL_PARAMETERS_EMULATED "tsc=reliable hpet=disable no_timer_check mitigations=off"
 
 /* Of init (src/guest/init.c): say KERNEL_INIT_UP on the console and power off at once; print when each step was done. */

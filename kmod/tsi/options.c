@@ -12,11 +12,6 @@
 #include "socket.h"
 #include "stream.h"
 
-static u32 options_nodelay(const struct sock *sk)
-{
-	return !!(tcp_sk(sk)->nonagle & TCP_NAGLE_OFF);
-}
-
 static u32 options_keepalive(const struct sock *sk)
 {
 	return sock_flag(sk, SOCK_KEEPOPEN);
@@ -63,22 +58,23 @@ static u32 options_tclass(const struct sock *sk)
 	return sk->sk_family == AF_INET6 ? inet6_sk(sk)->tclass : 0;
 }
 
-/* What the host is told, in the host's units; 0 is everywhere what it has without being told. */
+/*
+ * What the host is told, in the host's units; 0 is everywhere what it has without being told. TCP_NODELAY is not among them:
+ * whether to wait for more to send is decided in output.c, and the host sends at once what it gets.
+ */
 static const struct option {
 	int level, name;
 	enum tsi_option option;
-	bool in_connect;
 	u32 (*value)(const struct sock *sk);
 } options[] = {
-	{ SOL_TCP, TCP_NODELAY, TSI_OPTION_NODELAY, true, options_nodelay },
-	{ SOL_TCP, TCP_KEEPIDLE, TSI_OPTION_KEEPIDLE, false, options_keepidle },
-	{ SOL_TCP, TCP_KEEPINTVL, TSI_OPTION_KEEPINTVL, false, options_keepintvl },
-	{ SOL_TCP, TCP_KEEPCNT, TSI_OPTION_KEEPCNT, false, options_keepcnt },
-	{ SOL_TCP, TCP_USER_TIMEOUT, TSI_OPTION_USER_TIMEOUT, false, options_user_timeout },
-	{ SOL_IP, IP_TTL, TSI_OPTION_TTL, false, options_ttl },
-	{ SOL_IP, IP_TOS, TSI_OPTION_TOS, false, options_tos },
-	{ SOL_IPV6, IPV6_UNICAST_HOPS, TSI_OPTION_HOPS, false, options_hops },
-	{ SOL_IPV6, IPV6_TCLASS, TSI_OPTION_TCLASS, false, options_tclass },
+	{ SOL_TCP, TCP_KEEPIDLE, TSI_OPTION_KEEPIDLE, options_keepidle },
+	{ SOL_TCP, TCP_KEEPINTVL, TSI_OPTION_KEEPINTVL, options_keepintvl },
+	{ SOL_TCP, TCP_KEEPCNT, TSI_OPTION_KEEPCNT, options_keepcnt },
+	{ SOL_TCP, TCP_USER_TIMEOUT, TSI_OPTION_USER_TIMEOUT, options_user_timeout },
+	{ SOL_IP, IP_TTL, TSI_OPTION_TTL, options_ttl },
+	{ SOL_IP, IP_TOS, TSI_OPTION_TOS, options_tos },
+	{ SOL_IPV6, IPV6_UNICAST_HOPS, TSI_OPTION_HOPS, options_hops },
+	{ SOL_IPV6, IPV6_TCLASS, TSI_OPTION_TCLASS, options_tclass },
 };
 
 static bool options_concern(const struct option *option, const struct sock *sk)
@@ -88,7 +84,7 @@ static bool options_concern(const struct option *option, const struct sock *sk)
 
 u32 tsi_options_stream_bits(const struct sock *sk)
 {
-	return (options_nodelay(sk) ? TSI_STREAM_NODELAY : 0) | (options_keepalive(sk) ? TSI_STREAM_KEEPALIVE : 0);
+	return options_keepalive(sk) ? TSI_STREAM_KEEPALIVE : 0;
 }
 
 int tsi_options_send_all(struct tsi_link *link, const struct sock *sk)
@@ -98,7 +94,7 @@ int tsi_options_send_all(struct tsi_link *link, const struct sock *sk)
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
 		u32 value = options_concern(&options[i], sk) ? options[i].value(sk) : 0;
 
-		if (!value || options[i].in_connect)
+		if (!value)
 			continue;
 		err = tsi_control_option(link->port, options[i].option, value);
 		if (err)

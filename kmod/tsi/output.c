@@ -15,6 +15,7 @@
 #include "main.h"
 
 #define OUTPUT_MAX 32768u
+#define OUTPUT_FIRST 2048u /* a header, or a few small writes; twice as much whenever that is full */
 /* A write of more than this is worth a packet of its own. */
 #define OUTPUT_SMALL 4096u
 #define OUTPUT_DELAY_NS (200 * NSEC_PER_USEC)
@@ -43,6 +44,23 @@ static void output_release(struct tsi_output *output)
 	WRITE_ONCE(output->held, 0);
 	kfree(output->data);
 	output->data = NULL;
+	output->room = 0;
+}
+
+/* With sending. Room for len bytes more, OUTPUT_MAX in all at most. */
+static int output_grow(struct tsi_output *output, size_t len)
+{
+	size_t room = max_t(size_t, roundup_pow_of_two(output->held + len), OUTPUT_FIRST);
+	u8 *data;
+
+	if (output->held + len <= output->room)
+		return 0;
+	data = krealloc(output->data, room, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
+	if (!data)
+		return -ENOMEM;
+	output->data = data;
+	output->room = room;
+	return 0;
 }
 
 /*
@@ -131,9 +149,7 @@ static bool output_may_hold(struct tsi_output *output, const struct sock *sk, si
 /* With sending. Bytes, or -errno. */
 static int output_append(struct tsi_output *output, struct msghdr *msg, size_t len)
 {
-	if (!output->data)
-		output->data = kmalloc(OUTPUT_MAX, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
-	if (!output->data)
+	if (output_grow(output, len) < 0)
 		return -ENOMEM;
 	if (!copy_from_iter_full(output->data + output->held, len, &msg->msg_iter))
 		return -EFAULT;
@@ -159,8 +175,10 @@ static int output_send(struct tsi_output *output, struct msghdr *msg, const stru
 	if (!hold && !output->held)
 		return tsi_link_send(output->link, msg, len);
 	n = output_append(output, msg, len);
-	if (n == -ENOMEM)
-		return tsi_link_send(output->link, msg, len);
+	if (n == -ENOMEM) {
+		output_send_held(output);
+		return output->held ? -EAGAIN : tsi_link_send(output->link, msg, len);
+	}
 	/* The last part goes with what was held for it. */
 	if (hold && output->held < OUTPUT_MAX)
 		output_arm(output, more);

@@ -17,7 +17,7 @@
 /**
  * struct tsi_output
  * @sending:	one writer at a time; protects @data, and writes of @held
- * @data:	NULL, or OUTPUT_MAX bytes of which @held are in use. There is always credit for them
+ * @data:	NULL, or @room bytes of which @held are in use. There is always credit for them
  * @corked:	the timer is the long one
  * @timer, @work: send what is held when nothing else does
  */
@@ -25,7 +25,7 @@ struct tsi_output {
 	struct tsi_link *link;
 	struct mutex sending;
 	u8 *data;
-	size_t held;
+	size_t held, room;
 	bool corked;
 	struct hrtimer timer;
 	struct work_struct work;

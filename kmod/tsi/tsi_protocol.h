@@ -117,7 +117,6 @@ enum tsi_hello_bits {
 };
 
 enum tsi_stream_bits {
-	TSI_STREAM_NODELAY = 1 << 0,
 	TSI_STREAM_KEEPALIVE = 1 << 1,
 };
 
@@ -132,7 +131,6 @@ enum tsi_bound_bits {
 
 /* Socket options that matter on the host's socket; those from 16 on for datagrams too. */
 enum tsi_option {
-	TSI_OPTION_NODELAY = 1,	  /* value 0, 1 */
 	TSI_OPTION_KEEPALIVE = 2, /* value 0, 1 */
 	TSI_OPTION_KEEPIDLE = 3,  /* seconds */
 	TSI_OPTION_KEEPINTVL = 4, /* seconds */

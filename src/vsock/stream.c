@@ -420,7 +420,6 @@ void stream_requested(struct connection *c)
 static const struct {
 	int level, name;
 } options[] = {
-	[TSI_OPTION_NODELAY] = { 0, 0 }, /* always on */
 	[TSI_OPTION_KEEPALIVE] = { SOL_SOCKET, SO_KEEPALIVE },
 	[TSI_OPTION_KEEPIDLE] = { IPPROTO_TCP, TCP_KEEPIDLE },
 	[TSI_OPTION_KEEPINTVL] = { IPPROTO_TCP, TCP_KEEPINTVL },
