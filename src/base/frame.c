@@ -13,7 +13,7 @@
 
 #define RECEIVE_STEP (64u << 10)
 
-void frame_header(uint8_t out[static FRAME_HEADER], enum frame_type type, uint32_t length)
+static void frame_header(uint8_t out[static FRAME_HEADER], enum frame_type type, uint32_t length)
 {
 	struct wire w = wire_writer(out, FRAME_HEADER);
 

@@ -27,9 +27,8 @@ enum frame_type {
 
 #define FRAME_HEADER 8u
 #define FRAME_MAX (1u << 20) /* largest payload, bytes */
-#define FRAME_DATA_MAX (64u << 10) /* largest payload of the data types, bytes */
+#define FRAME_DATA_MAX (64u << 10) /* what our writers put into one frame of data at most; readers take FRAME_MAX */
 
-void frame_header(uint8_t out[static FRAME_HEADER], enum frame_type type, uint32_t length);
 /* Blocking: write one frame. 0 or a negative errno. */
 int frame_write(int fd, enum frame_type type, const void *payload, size_t size);
 /* Blocking: read one; payload is NUL-terminated beyond its end, caller frees. -ENODATA at a clean end, -EBADMSG when malformed. */

@@ -155,31 +155,6 @@ int text_to_bytes(const char *s, int64_t *ret)
 	return 0;
 }
 
-int text_natural_compare(const char *a, const char *b)
-{
-	while (*a && *b) {
-		if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
-			size_t n, m;
-
-			a += strspn(a, "0");
-			b += strspn(b, "0");
-			n = strspn(a, "0123456789");
-			m = strspn(b, "0123456789");
-			if (n != m)
-				return n < m ? -1 : 1;
-			for (; n; n--, a++, b++)
-				if (*a != *b)
-					return *a < *b ? -1 : 1;
-			continue;
-		}
-		if (*a != *b)
-			return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
-		a++;
-		b++;
-	}
-	return *a ? 1 : *b ? -1 : 0;
-}
-
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
 	return MIN(a, MIN(b, c));

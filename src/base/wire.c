@@ -51,12 +51,12 @@ static uint64_t get(struct wire *w, unsigned n, bool big)
 	return v;
 }
 
-static void put(struct wire *w, uint64_t v, unsigned n, bool big)
+static void put(struct wire *w, uint64_t v, unsigned n)
 {
 	uint8_t *p = advance(w, n);
 
 	for (unsigned i = 0; p && i < n; i++)
-		p[i] = (uint8_t)(v >> 8 * (big ? n - 1 - i : i));
+		p[i] = (uint8_t)(v >> 8 * i);
 }
 
 uint8_t wire_u8(struct wire *w)
@@ -67,11 +67,6 @@ uint8_t wire_u8(struct wire *w)
 uint16_t wire_be16(struct wire *w)
 {
 	return (uint16_t)get(w, 2, true);
-}
-
-uint32_t wire_be32(struct wire *w)
-{
-	return (uint32_t)get(w, 4, true);
 }
 
 uint16_t wire_le16(struct wire *w)
@@ -91,32 +86,22 @@ uint64_t wire_le64(struct wire *w)
 
 void wire_put_u8(struct wire *w, uint8_t v)
 {
-	put(w, v, 1, false);
-}
-
-void wire_put_be16(struct wire *w, uint16_t v)
-{
-	put(w, v, 2, true);
-}
-
-void wire_put_be32(struct wire *w, uint32_t v)
-{
-	put(w, v, 4, true);
+	put(w, v, 1);
 }
 
 void wire_put_le16(struct wire *w, uint16_t v)
 {
-	put(w, v, 2, false);
+	put(w, v, 2);
 }
 
 void wire_put_le32(struct wire *w, uint32_t v)
 {
-	put(w, v, 4, false);
+	put(w, v, 4);
 }
 
 void wire_put_le64(struct wire *w, uint64_t v)
 {
-	put(w, v, 8, false);
+	put(w, v, 8);
 }
 
 void wire_put(struct wire *w, const void *data, size_t n)

@@ -22,7 +22,6 @@ size_t wire_left(const struct wire *w);
 
 uint8_t wire_u8(struct wire *w);
 uint16_t wire_be16(struct wire *w);
-uint32_t wire_be32(struct wire *w);
 uint16_t wire_le16(struct wire *w);
 uint32_t wire_le32(struct wire *w);
 uint64_t wire_le64(struct wire *w);
@@ -30,8 +29,6 @@ uint64_t wire_le64(struct wire *w);
 const uint8_t *wire_take(struct wire *w, size_t n);
 
 void wire_put_u8(struct wire *w, uint8_t v);
-void wire_put_be16(struct wire *w, uint16_t v);
-void wire_put_be32(struct wire *w, uint32_t v);
 void wire_put_le16(struct wire *w, uint16_t v);
 void wire_put_le32(struct wire *w, uint32_t v);
 void wire_put_le64(struct wire *w, uint64_t v);

@@ -21,7 +21,7 @@
 #include "cli/values.h"
 
 struct exec_options {
-	bool detach, interactive, tty, privileged;
+	bool detach, interactive, tty;
 	const char *keys, *user, *workdir;
 	char **env, **env_file;
 };
@@ -181,7 +181,7 @@ static int exec(struct cli *cli, void *options, char **args, struct failure *f)
 	    attach_check_terminal(o->tty && !o->detach, o->interactive, f) < 0)
 		return -1;
 	code = lifecycle_find(cli, args[0], &config, &state, f);
-	if (code == 0 && state.status != BOX_RUNNING && state.status != BOX_STOPPING)
+	if (code == 0 && state.status != BOX_RUNNING)
 		code = fail(f, EXIT_FAILED, "box %s is not running", args[0]);
 	if (code == 0)
 		code = exec_in(cli, o, &config, args + 1, f);

@@ -128,9 +128,8 @@ static int images(struct cli *cli, void *options, char **args, struct failure *f
 			if (is_wanted(*reference, args[0]))
 				json_array_append_new(rows, make_row(&list[i], *reference, o->whole));
 		}
-		image_deinit(&list[i]);
 	}
-	free(list);
+	image_list_free(list, n);
 	return listing_print(o->digests ? &listing_digests : &listing, rows, o->format, o->quiet, f);
 }
 

@@ -119,9 +119,7 @@ static int add_counts(struct cli *cli, json_t *info, struct failure *f)
 	box_list_deinit(&list);
 	if (image_list(&cli->home, &images, &n, f) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		image_deinit(&images[i]);
-	free(images);
+	image_list_free(images, n);
 	json_object_set_new(info, "Images", json_integer((json_int_t)n));
 	return 0;
 }

@@ -143,9 +143,8 @@ static void offer_images(struct cli *cli, const struct words *w)
 			image_familiar(*r, familiar);
 			offer(w, familiar, "image");
 		}
-		image_deinit(&list[i]);
 	}
-	free(list);
+	image_list_free(list, n);
 }
 
 static void offer_value(const struct words *w)

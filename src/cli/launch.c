@@ -12,7 +12,6 @@
 #include "base/frame.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/own.h"
 #include "base/proc.h"
 #include "cli/port_spec.h"
@@ -68,7 +67,7 @@ static int fail_silent(const struct home *home, const char *id, struct failure *
 	return fail(f, EXIT_USAGE, "the box's monitor ended: %.300s", line ? line + 1 : text);
 }
 
-/* Wait for the event; progress goes to the debug log. -1 at "failed", or -ENODATA when the monitor is gone. */
+/* Wait for the event. -1 at "failed", or -ENODATA when the monitor is gone. */
 static int wait_event(int fd, const char *wanted, struct failure *f)
 {
 	for (;;) {
@@ -86,8 +85,6 @@ static int wait_event(int fd, const char *wanted, struct failure *f)
 			return 0;
 		if (type == FRAME_REPLY && !strcmp(name, "failed"))
 			return fail(f, (int)json_int(event, "code", EXIT_USAGE), "%s", json_str(event, "error", "the box did not start"));
-		if (type == FRAME_REPLY && !strcmp(name, "progress"))
-			log_debug("%s", json_str(event, "text", ""));
 	}
 }
 

@@ -96,9 +96,8 @@ char *view_status(const struct box_state *state, int64_t now_ns)
 	case BOX_STARTING:
 		return strdup("Starting");
 	case BOX_RUNNING:
-	case BOX_STOPPING:
 		text_duration((now_ns - state->started_ns) / NS, since);
-		r = asprintf(&text, "Up %s%s", since, state->status == BOX_STOPPING ? " (stopping)" : "");
+		r = asprintf(&text, "Up %s", since);
 		break;
 	case BOX_EXITED:
 		text_duration((now_ns - state->finished_ns) / NS, since);
@@ -382,7 +381,7 @@ static json_t *inspect_state(const struct box_state *s)
 	json_t *state = json_object();
 
 	set_text(state, "Status", box_status_name(s->status));
-	json_object_set_new(state, "Running", json_boolean(s->status == BOX_RUNNING || s->status == BOX_STOPPING));
+	json_object_set_new(state, "Running", json_boolean(s->status == BOX_RUNNING));
 	json_object_set_new(state, "Paused", json_false());
 	json_object_set_new(state, "Restarting", json_false());
 	json_object_set_new(state, "OOMKilled", json_boolean(s->oom_killed));

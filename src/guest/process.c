@@ -522,7 +522,8 @@ int process_finish_setup(struct process *process, struct failure *f)
 	return n == 0 ? 0 : fail(f, EXIT_USAGE, "the process ended before it was started");
 }
 
-int process_status(int wait_status)
+/* As a shell's: code, or 128 + signal. */
+static int process_status(int wait_status)
 {
 	return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }

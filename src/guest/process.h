@@ -67,8 +67,5 @@ void process_reap(struct process_table *table, void (*ended)(struct process *pro
 /* Signal a process; one that has ended is -ESRCH. 0 or a negative errno. */
 int process_signal(const struct process *process, int signal);
 
-/* Its shell-like exit status: code, or 128 + signal. */
-int process_status(int wait_status);
-
 /* Close init's ends and forget it; NULL is fine. It must have ended, or be left to itself: it is then only reaped. Returns NULL. */
 struct process *process_free(struct process_table *table, struct process *process);

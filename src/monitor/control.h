@@ -6,7 +6,6 @@
  *    and then:
  *	monitor -> FRAME_REPLY {"event":"listening"}    its control socket is there: a foreground run attaches now
  *	cli     -> FRAME_REQUEST {"op":"go"}
- *	monitor -> FRAME_REPLY {"event":"progress","text":S}   any number
  *	monitor -> FRAME_REPLY {"event":"started"} or {"event":"failed","error":S,"code":N}
  *	cli     -> FRAME_REQUEST {"op":"commit"}         the caller knows: from now on the box lives without the command line
  *    When the socket closes before "commit", the monitor stops the box; with {"op":"go","remove":true} it removes the record too.

@@ -140,8 +140,6 @@ void life_on_vm_event(struct vm *vm, enum vm_event event, const char *text)
 	case VM_RUNNING:
 		log_step(life, "the machine runs");
 		break;
-	case VM_SHUTDOWN:
-		break;
 	}
 }
 
@@ -391,7 +389,7 @@ static void enter_running(struct life *life)
 	if (!life->config.auto_remove)
 		reserve_make(life);
 	life_write_state(life, BOX_RUNNING);
-	start_tell(&life->start, "started", NULL);
+	start_tell(&life->start, "started");
 	malloc_trim(0); /* starting takes far more memory than watching, when there are thousands of ports */
 }
 
@@ -526,7 +524,7 @@ static void on_kill_limit(struct loop_timer *timer)
 
 void life_kill(struct life *life)
 {
-	life->stopping = life->killed = true;
+	life->killed = true;
 	if (life->phase < LIFE_RUNNING) {
 		life_fail(life, EXIT_FAILED, "the box was stopped before it had started");
 		return;
@@ -548,7 +546,6 @@ void life_stop(struct life *life, int signal, int timeout)
 		life_kill(life);
 		return;
 	}
-	life->stopping = true;
 	life_signal(life, signal);
 	if (timeout > 0)
 		loop_timer_set(life->loop, &life->deadline, timeout * 1000LL, on_stop_limit);
@@ -611,7 +608,7 @@ int life_serve(struct life *life, int start_fd)
 	}
 	r = start_open(&life->start, life->loop, start_fd, &start_handlers);
 	if (r == 0)
-		start_tell(&life->start, "listening", NULL);
+		start_tell(&life->start, "listening");
 	return r;
 }
 

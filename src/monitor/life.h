@@ -78,7 +78,7 @@ struct life {
 	uint16_t columns, rows;
 	int64_t since_ms;
 	unsigned signals_unanswered;
-	bool ran, stopping, killed;
+	bool ran, killed;
 };
 #define LIFE_NULL                                                                                              \
 	{                                                                                                      \

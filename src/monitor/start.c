@@ -80,9 +80,9 @@ static void start_send(struct start *start, json_t *message)
 		loop_io_set(&start->io, EPOLLIN | EPOLLOUT);
 }
 
-void start_tell(struct start *start, const char *event, const char *text)
+void start_tell(struct start *start, const char *event)
 {
-	start_send(start, json_pack("{s:s,s:s*}", "event", event, "text", text));
+	start_send(start, json_pack("{s:s}", "event", event));
 }
 
 void start_tell_failure(struct start *start, const struct failure *failure)

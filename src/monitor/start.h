@@ -31,6 +31,6 @@ struct start {
 /* Takes fd, also on an error. */
 int start_open(struct start *start, struct loop *loop, int fd, const struct start_handlers *handlers);
 void start_close(struct start *start);
-/* event: "listening", "progress", "started"; text only for progress. */
-void start_tell(struct start *start, const char *event, const char *text);
+/* event: "listening" or "started". */
+void start_tell(struct start *start, const char *event);
 void start_tell_failure(struct start *start, const struct failure *failure);

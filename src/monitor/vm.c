@@ -25,9 +25,7 @@ static void vm_on_qmp_event(struct qmp *qmp, const char *name, const json_t *dat
 	struct vm *vm = vm_of_qmp(qmp);
 
 	log_debug("qemu: event %s", name);
-	if (strcmp(name, "SHUTDOWN") == 0)
-		vm->event(vm, VM_SHUTDOWN, json_str(data, "reason", ""));
-	else if (strcmp(name, "DEVICE_DELETED") == 0 && strcmp(json_str(data, "device", ""), "vsock") == 0)
+	if (strcmp(name, "DEVICE_DELETED") == 0 && strcmp(json_str(data, "device", ""), "vsock") == 0)
 		vm->event(vm, VM_VSOCK_REMOVED, "");
 	else if (strcmp(name, "BLOCK_IO_ERROR") == 0)
 		log_peer(LOG_LEVEL_WARN, "disk %s: %s", json_str(data, "device", "?"), json_str(data, "reason", "?"));

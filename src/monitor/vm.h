@@ -21,7 +21,6 @@ enum vm_event {
 	VM_VSOCK_ADDED,	  /* the vsock device is plugged */
 	VM_VSOCK_REFUSED, /* it could not be plugged: text is a sentence */
 	VM_VSOCK_REMOVED, /* the guest has let go of it */
-	VM_SHUTDOWN,	  /* the guest powered off, rebooted or panicked; VM_ENDED follows */
 	VM_ENDED,	  /* the process is gone: text is its last words, may be "" */
 };
 

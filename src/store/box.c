@@ -94,17 +94,6 @@ int box_read_state(const struct home *home, const char *id, struct box_state *re
 	return 0;
 }
 
-int box_write_config(struct home *home, const struct box_config *config, struct failure *f)
-{
-	_cleanup_json_ json_t *json = box_config_to_json(config);
-	char path[PATH_MAX];
-	int r = json ? box_path(home, config->id, "config.json", path) : -ENOMEM;
-
-	if (r == 0)
-		r = json_write_file(path, json, 0600);
-	return r < 0 ? fail_errno(f, EXIT_FAILED, r, "cannot write the record of box %s", config->name) : 0;
-}
-
 /* A state that nobody can read is evidence: move it out of the way instead of writing over it. */
 static void keep_corrupt_aside(const char *path)
 {

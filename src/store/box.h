@@ -14,7 +14,7 @@
 #define BOX_SHORT_LENGTH 12
 #define BOX_NAME_MAX 64
 
-enum box_network { BOX_NETWORK_TSI, BOX_NETWORK_NONE, BOX_NETWORK_BRIDGE };
+enum box_network { BOX_NETWORK_TSI, BOX_NETWORK_NONE };
 enum box_protocol { BOX_TCP, BOX_UDP };
 
 /**
@@ -67,7 +67,7 @@ struct box_config {
 	unsigned log_max_files;
 };
 
-enum box_status { BOX_CREATED, BOX_STARTING, BOX_RUNNING, BOX_STOPPING, BOX_EXITED, BOX_DEAD };
+enum box_status { BOX_CREATED, BOX_STARTING, BOX_RUNNING, BOX_EXITED, BOX_DEAD };
 
 /**
  * struct box_state - state.json
@@ -124,7 +124,6 @@ int box_remove(struct home *home, const char *id, struct failure *f);
 /* A missing or corrupt file: -1 and a sentence with its name; a corrupt one is kept as it is. */
 int box_read_config(const struct home *home, const char *id, struct box_config *ret, struct failure *f);
 int box_read_state(const struct home *home, const char *id, struct box_state *ret, struct failure *f);
-int box_write_config(struct home *home, const struct box_config *config, struct failure *f);
 int box_write_state(const struct home *home, const char *id, const struct box_state *state, struct failure *f);
 
 /* Full id, then exact name, then unambiguous prefix of an id (docker's order). Unknown: BOX_UNKNOWN; ambiguous: -1; both with a

@@ -60,13 +60,11 @@ static const struct record_field state_fields[] = {
 };
 
 static const char *const status_names[] = {
-	[BOX_CREATED] = "created",   [BOX_STARTING] = "starting", [BOX_RUNNING] = "running",
-	[BOX_STOPPING] = "stopping", [BOX_EXITED] = "exited",	  [BOX_DEAD] = "dead",
+	[BOX_CREATED] = "created", [BOX_STARTING] = "starting", [BOX_RUNNING] = "running", [BOX_EXITED] = "exited", [BOX_DEAD] = "dead",
 };
 static const char *const network_names[] = {
 	[BOX_NETWORK_TSI] = "tsi",
 	[BOX_NETWORK_NONE] = "none",
-	[BOX_NETWORK_BRIDGE] = "bridge",
 };
 static const char *const protocol_names[] = { [BOX_TCP] = "tcp", [BOX_UDP] = "udp" };
 
@@ -77,7 +75,7 @@ const char *box_status_name(enum box_status status)
 
 bool box_status_is_alive(enum box_status status)
 {
-	return status == BOX_STARTING || status == BOX_RUNNING || status == BOX_STOPPING;
+	return status == BOX_STARTING || status == BOX_RUNNING;
 }
 
 const char *box_network_name(enum box_network network)
