@@ -91,6 +91,9 @@ int attach_run(const struct home *home, const struct box_config *config, const s
 	case SESSION_DISMISSED:
 		return fail(f, EXIT_FAILED, "box %s writes faster than its output is read here: detached; logs has the rest",
 			    config->name);
+	case SESSION_FORCED:
+		return fail(f, EXIT_FAILED, "box %s did not end after 3 signals and goes on; \"a3s-box kill %s\" ends it, "
+			    "\"a3s-box attach %s\" comes back to it", config->name, config->name, config->name);
 	case SESSION_LOST:
 		return fail_lost(home, config, f);
 	case SESSION_OUTPUT_CLOSED:

@@ -135,6 +135,7 @@ static int converse(struct cli *cli, const struct exec_options *o, const struct 
 		return EXIT_FAILED;
 	case SESSION_LOST:
 	case SESSION_DISMISSED:
+	case SESSION_FORCED: /* not with a session that passes nothing on */
 		break;
 	}
 	/* The box took the command with it: as if killed, and nothing is added to the command's own errors. */

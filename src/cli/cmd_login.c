@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -27,27 +27,58 @@ static const struct option_spec options_table[] = {
 	{ 0 },
 };
 
+static struct termios shown; /* the terminal as it was, while `hiding` */
+static volatile sig_atomic_t hiding;
+
+/* Ctrl-C at the prompt: the terminal is not left without echo. */
+static void show_and_end(int signal)
+{
+	if (hiding)
+		tcsetattr(STDIN_FILENO, TCSANOW, &shown);
+	raise(signal); /* with the default action again: SA_RESETHAND */
+}
+
+static void hide_input(void)
+{
+	static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	struct sigaction action = { .sa_handler = show_and_end, .sa_flags = (int)SA_RESETHAND }, before;
+	struct termios quiet;
+
+	if (tcgetattr(STDIN_FILENO, &shown) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++) {
+		if (sigaction(ending[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			sigaction(ending[i], &action, NULL);
+	}
+	quiet = shown;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	hiding = 1;
+	tcsetattr(STDIN_FILENO, TCSANOW, &quiet);
+}
+
+static void show_input(void)
+{
+	if (!hiding)
+		return;
+	tcsetattr(STDIN_FILENO, TCSANOW, &shown);
+	hiding = 0;
+	fputc('\n', stderr);
+}
+
 /* One line, its newline cut off. A password is not shown while it is typed. */
 static int ask(const char *prompt, bool hidden, char **ret, struct failure *f)
 {
-	struct termios saved, quiet;
-	bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &saved) == 0;
 	size_t room = 0;
 	ssize_t n;
 
-	if (terminal) {
-		fprintf(stderr, "%s: ", prompt);
-		quiet = saved;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
+	if (isatty(STDIN_FILENO)) {
 		if (hidden)
-			tcsetattr(STDIN_FILENO, TCSANOW, &quiet);
+			hide_input();
+		fprintf(stderr, "%s: ", prompt);
 	}
 	*ret = NULL;
 	n = getline(ret, &room, stdin);
-	if (terminal && hidden) {
-		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
-		fputc('\n', stderr);
-	}
+	show_input();
 	if (n > 0)
 		(*ret)[strcspn(*ret, "\r\n")] = '\0';
 	return n > 0 && **ret ? 0 : fail(f, EXIT_USAGE, "login: no %s given", hidden ? "password" : "user name");

@@ -59,6 +59,9 @@ static int show_entry(const struct show *show, const struct log_entry *e)
 		return 0;
 	if (e->time_ns < show->since)
 		return 1;
+	/* Both may lead to one place: what stdio keeps back for the one must not be overtaken by the other. */
+	if (out == stderr)
+		fflush(stdout);
 	if (show->timestamps) {
 		text_time(e->time_ns, time);
 		fprintf(out, "%s ", time);

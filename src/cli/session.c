@@ -18,6 +18,7 @@
 #include "base/text.h"
 
 #define GO_ON 1000 /* no outcome yet */
+#define ENOUGH 3 /* as docker's command line: the third INT or TERM is meant for us */
 
 /* What docker passes on; CHLD, PIPE, WINCH and those that cannot be caught stay here. */
 static const int passed_signals[] = { SIGHUP,  SIGINT,	SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM,
@@ -28,6 +29,7 @@ static const int ending_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 /**
  * struct relay - a session under way
  * @matched:	how many of the detach keys have come; those are held back
+ * @insisted:	how many INT and TERM were passed on
  * @stdin_open:	more may come from standard input
  * @saved:	the terminal as it was, when raw is set
  */
@@ -36,6 +38,7 @@ struct relay {
 	struct frame_buffer in, out;
 	int signal_fd;
 	size_t matched;
+	unsigned insisted;
 	bool stdin_open, raw;
 	struct termios saved;
 	sigset_t old_mask;
@@ -114,32 +117,44 @@ static int handle_signal(struct relay *r)
 		return GO_ON;
 	if (info.ssi_signo == SIGWINCH)
 		return send_size(r) < 0 ? -ENOMEM : GO_ON;
-	if (r->session->pass_signals)
-		return send_signal(r, info.ssi_signo) < 0 ? -ENOMEM : GO_ON;
+	if (r->session->pass_signals) {
+		r->insisted += info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM;
+		if (send_signal(r, info.ssi_signo) < 0)
+			return -ENOMEM;
+		return r->insisted == ENOUGH ? SESSION_FORCED : GO_ON;
+	}
 	r->status = 128 + (int)info.ssi_signo;
 	return SESSION_SIGNALED;
+}
+
+/*
+ * One more byte. What was held back and this one may still begin the keys from a later byte on ("a,a,b" in "aaab"): the longest
+ * such end is held back now, what is before it goes out. Returns how many bytes those are.
+ */
+static size_t match_key(struct relay *r, uint8_t byte, uint8_t *ret)
+{
+	const struct session *s = r->session;
+	uint8_t held[SESSION_KEYS_MAX + 1];
+	size_t n = r->matched + 1, gone = 0;
+
+	memcpy(held, s->keys, r->matched);
+	held[r->matched] = byte;
+	while (gone < n && (n - gone > s->n_keys || memcmp(held + gone, s->keys, n - gone) != 0))
+		gone++;
+	memcpy(ret, held, gone);
+	r->matched = n - gone;
+	return gone;
 }
 
 /* Take the detach keys out of the input: bytes that may begin them are held back until it is clear. Returns the new size. */
 static size_t filter_keys(struct relay *r, const uint8_t *data, size_t size, uint8_t *ret, bool *ret_detach)
 {
-	const struct session *s = r->session;
 	size_t n = 0;
 
 	*ret_detach = false;
-	for (size_t i = 0; i < size; i++) {
-		if (s->n_keys && data[i] == s->keys[r->matched]) {
-			if (++r->matched == s->n_keys) {
-				*ret_detach = true;
-				return n;
-			}
-			continue;
-		}
-		memcpy(ret + n, s->keys, r->matched);
-		n += r->matched;
-		r->matched = s->n_keys && data[i] == s->keys[0] && s->n_keys > 1;
-		if (!r->matched)
-			ret[n++] = data[i];
+	for (size_t i = 0; i < size && !*ret_detach; i++) {
+		n += match_key(r, data[i], ret + n);
+		*ret_detach = r->session->n_keys && r->matched == r->session->n_keys;
 	}
 	return n;
 }

@@ -23,7 +23,8 @@
  * @fd:		connected socket, borrowed; the request was answered already
  * @send_stdin:	relay standard input; otherwise the process gets none
  * @tty:	the process has a terminal: make ours raw, pass size changes on, watch for the detach keys
- * @pass_signals: pass on what we get (INT, TERM, HUP, ...) instead of ending by it; never with a terminal
+ * @pass_signals: pass on what we get (INT, TERM, HUP, ...) instead of ending by it, but for the third INT or TERM; never with
+ *		a terminal
  * @keys, @n_keys: the sequence that detaches; none: there is no way out
  */
 struct session {
@@ -39,6 +40,7 @@ enum session_end {
 	SESSION_DISMISSED, /* by the monitor: we read too slowly */
 	SESSION_LOST,	  /* the connection ended without a status */
 	SESSION_OUTPUT_CLOSED, /* nobody reads our output any more */
+	SESSION_FORCED,	  /* by the third INT or TERM, all of them passed on: whoever sends them wants to be rid of us */
 	SESSION_SIGNALED, /* a signal that is not passed on: status 128 + its number */
 };
 

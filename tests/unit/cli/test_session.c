@@ -146,6 +146,23 @@ static void unpassed_signal_ends_the_session(void **state)
 	assert_int_equal(finish(), 100 + SESSION_SIGNALED);
 }
 
+/* What PID 1 of the box ignores must not keep us: a person at a terminal has only Ctrl-C. */
+static void third_interrupt_is_passed_on_and_ends_the_session(void **state)
+{
+	begin((struct session){ .pass_signals = true }, -1);
+	send_frame(FRAME_STDOUT, "x", 1);
+	assert_int_equal(io_read_full(out, (char[1]){ 0 }, 1), 0);
+	kill(child, SIGINT);
+	expect_frame(FRAME_SIGNAL, "\x02\0\0\0", 4);
+	kill(child, SIGHUP);
+	expect_frame(FRAME_SIGNAL, "\x01\0\0\0", 4);
+	kill(child, SIGTERM);
+	expect_frame(FRAME_SIGNAL, "\x0f\0\0\0", 4);
+	kill(child, SIGINT);
+	expect_frame(FRAME_SIGNAL, "\x02\0\0\0", 4);
+	assert_int_equal(finish(), 100 + SESSION_FORCED);
+}
+
 static void lost_connection_and_dismissal_are_told_apart(void **state)
 {
 	begin((struct session){ 0 }, -1);
@@ -230,17 +247,40 @@ static void terminal_is_raw_meanwhile_and_its_keys_detach(void **state)
 	close(slave);
 }
 
+/* The keys may begin again within their own beginning. */
+static void keys_that_repeat_are_found(void **state)
+{
+	struct session session = { .send_stdin = true, .tty = true };
+	struct winsize size = { .ws_row = 24, .ws_col = 80 };
+	struct failure f = { 0 };
+	int master, slave;
+
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
+	assert_int_equal(session_parse_keys(&session, "a,a,b", &f), 0);
+	begin(session, slave);
+	expect_frame(FRAME_RESIZE, "\x50\0\x18\0", 4);
+	send_frame(FRAME_STDOUT, "x", 1);
+	assert_int_equal(io_read_full(out, (char[1]){ 0 }, 1), 0);
+	assert_int_equal(write(master, "aacaaab", 7), 7);
+	expect_frame(FRAME_STDIN, "aaca", 4);
+	assert_int_equal(finish(), 100 + SESSION_DETACHED);
+	close(master);
+	close(slave);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(streams_stay_apart_and_the_status_comes_through),
 		cmocka_unit_test(signals_are_passed_on),
+		cmocka_unit_test(third_interrupt_is_passed_on_and_ends_the_session),
 		cmocka_unit_test(unpassed_signal_ends_the_session),
 		cmocka_unit_test(lost_connection_and_dismissal_are_told_apart),
 		cmocka_unit_test(last_words_of_a_closed_peer_are_read),
 		cmocka_unit_test(nobody_reads_the_output),
 		cmocka_unit_test(backlog_is_bounded),
 		cmocka_unit_test(terminal_is_raw_meanwhile_and_its_keys_detach),
+		cmocka_unit_test(keys_that_repeat_are_found),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

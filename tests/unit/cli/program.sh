@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: program.sh A3S_BOX TESTS
+#
+# What the command line shows and refuses, on records written by hand: no image, no box that runs. Reads like a transcript;
+# try STATUS COMMAND..., then the expected standard output, error included, behind "<<<".
+set -u
+box=$(realpath "$1")
+tests=$(realpath "$2")
+work=$(mktemp -d /tmp/a3s-program.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+export A3S_HOME=$work/home XDG_RUNTIME_DIR=$work TMPDIR=$work HOME=$work TZ=UTC LC_ALL=C A3S_LIMIT=20
+bad=0
+
+a3s-box() {
+	"$box" "$@"
+}
+
+# try STATUS COMMAND...: status and output are what standard input says.
+try() {
+	local want=$1 status=0 out expected
+	shift
+	expected=$(cat)
+	out=$("$@" 2>&1 </dev/null) || status=$?
+	[ "$status" = "$want" ] && [ "$out" = "$expected" ] && return
+	printf '+ %s\n  status %s, expected %s\n%s\n  expected:\n%s\n' "$*" "$status" "$want" "$out" "$expected"
+	bad=1
+}
+
+# record NAME DIGIT STATE [FIELDS]: a box whose id is that digit 64 times, made DIGIT seconds after 1 January 2026
+record() {
+	local id dir
+	id=$(printf "%064d" 0 | tr 0 "$2")
+	dir=$A3S_HOME/boxes/$id
+	mkdir -p "$dir" "$A3S_HOME/names"
+	printf '{"id":"%s","name":"%s","created_ns":%d000000000,"image":"nginx:latest","image_id":"sha256:%s","command":["nginx"]%s}' \
+		"$id" "$1" $((1767225600 + $2)) "$id" "${4:-}" >"$dir/config.json"
+	printf '%s' "$3" >"$dir/state.json"
+	ln -s "$id" "$A3S_HOME/names/$1"
+}
+
+mkdir -m 700 "$A3S_HOME"
+record web 1 '{"status":"exited","exit_code":3,"finished_ns":1767225700000000000}' ',"labels":["a=b","c.d=e,f"],"exposed":["80/tcp"]'
+record web2 2 '{"status":"created"}' ',"network":"none"'
+record db 3 '{"status":"exited","exit_code":0,"finished_ns":1767225700000000000}' ',"labels":["a=x"]'
+
+# -- logs: both streams in one file keep the order in which the box wrote
+log=$A3S_HOME/boxes/$(readlink "$A3S_HOME/names/web")/log.json
+for i in 1 2; do
+	echo '{"log":"out'$i'\n","stream":"stdout","time":"2026-01-01T00:00:0'$i'Z"}'
+	echo '{"log":"err'$i'\n","stream":"stderr","time":"2026-01-01T00:00:0'$i'Z"}'
+done >"$log"
+try 0 a3s-box logs web <<<$'out1\nerr1\nout2\nerr2'
+
+# -- login: Ctrl-C at the prompt leaves a terminal that shows what is typed
+try 0 "$tests/lib/terminal.py" 24x80 'expect:Password: ' 'send:\x03' end -- sh -c \
+	'trap : INT; "$0" login -u me registry.invalid; stty -a | grep -ow -- "-*echo"' "$box" <<<$'Password: echo'
+
+exit "$bad"
