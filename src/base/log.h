@@ -33,6 +33,6 @@ bool log_limit_allows(struct log_limit *limit);
 #define log_peer(level, ...)                                    \
 	do {                                                    \
 		static struct log_limit _limit;                 \
-		if (log_limit_allows(&_limit))                  \
+		if (log_wants(level) && log_limit_allows(&_limit))                  \
 			log_write(level, __VA_ARGS__);          \
 	} while (0)

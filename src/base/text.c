@@ -242,6 +242,7 @@ int64_t text_now_ns(void)
 	return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
+/* As go-units' HumanDuration: from an hour on, hours are rounded to the nearest, but for those that make years. */
 void text_duration(int64_t s, char ret[static TEXT_TIME_MAX])
 {
 	static const struct {
@@ -249,18 +250,21 @@ void text_duration(int64_t s, char ret[static TEXT_TIME_MAX])
 		const char *text;
 	} steps[] = {
 		{ 1, 1, "Less than a second" }, { 2, 1, "1 second" }, { 60, 1, "%" PRId64 " seconds" },
-		{ 120, 60, "About a minute" }, { 2760, 60, "%" PRId64 " minutes" }, { 5400, 3600, "About an hour" },
+		{ 120, 60, "About a minute" }, { 3600, 60, "%" PRId64 " minutes" }, { 7200, 3600, "About an hour" },
 		{ 172800, 3600, "%" PRId64 " hours" }, { 1209600, 86400, "%" PRId64 " days" },
 		{ 5184000, 604800, "%" PRId64 " weeks" }, { 63072000, 2592000, "%" PRId64 " months" },
 		{ INT64_MAX, 31536000, "%" PRId64 " years" },
 	};
+	int64_t rounded = s >= 3600 ? s + 1800 : s;
 	size_t i = 0;
 
-	while (s >= steps[i].below && i + 1 < ARRAY_SIZE(steps))
+	while (rounded >= steps[i].below && i + 1 < ARRAY_SIZE(steps))
 		i++;
+	if (i + 1 == ARRAY_SIZE(steps))
+		rounded = s;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	(void)snprintf(ret, TEXT_TIME_MAX, steps[i].text, (s + (i == 6 ? steps[i].unit / 2 : 0)) / steps[i].unit);
+	(void)snprintf(ret, TEXT_TIME_MAX, steps[i].text, rounded / steps[i].unit);
 #pragma GCC diagnostic pop
 }
 

@@ -72,7 +72,9 @@ static void durations_read_like_docker(void **state)
 		const char *text;
 	} cases[] = {
 		{ 0, "Less than a second" }, { 1, "1 second" }, { 59, "59 seconds" }, { 60, "About a minute" }, { 150, "2 minutes" },
-		{ 3599, "About an hour" }, { 7200, "2 hours" }, { 86400, "24 hours" }, { 3 * 86400, "3 days" },
+		{ 2760, "46 minutes" }, { 3599, "59 minutes" }, { 3600, "About an hour" }, { 5399, "About an hour" },
+		{ 5400, "2 hours" }, { 7200, "2 hours" }, { 86400, "24 hours" }, { 170999, "47 hours" }, { 171000, "2 days" },
+		{ 3 * 86400, "3 days" }, { 14 * 86400, "2 weeks" }, { 60 * 86400, "2 months" }, { 730 * 86400, "2 years" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
