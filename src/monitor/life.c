@@ -547,7 +547,8 @@ void life_stop(struct life *life, int signal, int timeout)
 		return;
 	}
 	life_signal(life, signal);
-	if (timeout > 0)
+	/* Of several who stop it the least patient counts, as when each had a clock of its own. */
+	if (timeout > 0 && loop_now_ms(life->loop) + timeout * 1000LL < life->deadline.at_ms)
 		loop_timer_set(life->loop, &life->deadline, timeout * 1000LL, on_stop_limit);
 }
 

@@ -173,14 +173,15 @@ static int memory_file(const char *data, size_t size)
 static int vm_give_layers(struct vm *vm, char *const *files, struct failure *f)
 {
 	for (unsigned i = 0; files[i]; i++) {
-		int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+		int fd = open(files[i], O_RDONLY | O_CLOEXEC), r;
 		char name[32];
 
 		if (fd < 0)
 			return fail_errno(f, EXIT_USAGE, errno, "a part of the image is gone: cannot open %s; pull the image again",
 					  files[i]);
-		if (vm_give_file(vm, fd, VM_IMAGE_FDSET + i, name) < 0)
-			return fail(f, EXIT_USAGE, "out of memory");
+		r = vm_give_file(vm, fd, VM_IMAGE_FDSET + i, name);
+		if (r < 0)
+			return fail_errno(f, EXIT_USAGE, r, "cannot hand %s to qemu", files[i]);
 	}
 	return 0;
 }
@@ -188,38 +189,40 @@ static int vm_give_layers(struct vm *vm, char *const *files, struct failure *f)
 int vm_add_image(struct vm *vm, const char *descriptor, char *const *files, struct failure *f)
 {
 	char name[32];
-	int fd;
+	int fd, r;
 
 	if (vm_give_layers(vm, files, f) < 0)
 		return -1;
 	fd = memory_file(descriptor, strlen(descriptor));
 	if (fd < 0)
 		return fail_errno(f, EXIT_USAGE, fd, "cannot hand the image to qemu");
-	if (vm_give_file(vm, fd, VM_DESCRIPTOR_FDSET, name) < 0 ||
-	    vm_execute(vm, "blockdev-add",
-		       json_pack("{s:s,s:s,s:b,s:{s:s,s:s,s:s,s:b}}", "driver", "vmdk", "node-name", "image", "read-only", 1, "file",
-				 "driver", "file", "filename", name, "locking", "off", "read-only", 1), -1) < 0 ||
-	    vm_add_disk(vm, "image", QEMU_PORT_IMAGE) < 0)
-		return fail(f, EXIT_USAGE, "out of memory");
-	return 0;
+	r = vm_give_file(vm, fd, VM_DESCRIPTOR_FDSET, name);
+	if (r == 0)
+		r = vm_execute(vm, "blockdev-add",
+			       json_pack("{s:s,s:s,s:b,s:{s:s,s:s,s:s,s:b}}", "driver", "vmdk", "node-name", "image", "read-only", 1,
+					 "file", "driver", "file", "filename", name, "locking", "off", "read-only", 1), -1);
+	if (r == 0)
+		r = vm_add_disk(vm, "image", QEMU_PORT_IMAGE);
+	return r < 0 ? fail_errno(f, EXIT_USAGE, r, "cannot hand the image to qemu") : 0;
 }
 
 int vm_add_writable(struct vm *vm, const char *path, bool throw_away, struct failure *f)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDWR | O_CLOEXEC), r;
 	char name[32];
 
 	if (fd < 0)
 		return fail_errno(f, EXIT_USAGE, errno, "cannot open the box's disk %s", path);
 	/* The box's lock keeps others away; a lock of QEMU's would outlive it for as long as QEMU takes to die. */
-	if (vm_give_file(vm, fd, VM_WRITABLE_FDSET, name) < 0 ||
-	    vm_execute(vm, "blockdev-add",
-		       json_pack("{s:s,s:s,s:s,s:{s:b},s:{s:s,s:s,s:s,s:s}}", "driver", "raw", "node-name", "writable",
-				 "discard", "unmap", "cache", "no-flush", throw_away, "file", "driver", "file", "filename", name,
-				 "locking", "off", "discard", "unmap"), -1) < 0 ||
-	    vm_add_disk(vm, "writable", QEMU_PORT_WRITABLE) < 0)
-		return fail(f, EXIT_USAGE, "out of memory");
-	return 0;
+	r = vm_give_file(vm, fd, VM_WRITABLE_FDSET, name);
+	if (r == 0)
+		r = vm_execute(vm, "blockdev-add",
+			       json_pack("{s:s,s:s,s:s,s:{s:b},s:{s:s,s:s,s:s,s:s}}", "driver", "raw", "node-name", "writable", "discard",
+					 "unmap", "cache", "no-flush", throw_away, "file", "driver", "file", "filename", name, "locking",
+					 "off", "discard", "unmap"), -1);
+	if (r == 0)
+		r = vm_add_disk(vm, "writable", QEMU_PORT_WRITABLE);
+	return r < 0 ? fail_errno(f, EXIT_USAGE, r, "cannot hand the box's disk to qemu") : 0;
 }
 
 static void vm_on_vsock_added(struct qmp *qmp, const char *command, const json_t *result, const char *error)

@@ -13,7 +13,7 @@
 #include "vsock/sandbox.h"
 #include "vsock/service.h"
 
-static struct service service;
+static struct service service = { .fd = -1 };
 
 static int run(int control_fd)
 {

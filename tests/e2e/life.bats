@@ -45,6 +45,19 @@ teardown_file() {
 	try 0 a3s-box rm deaf
 }
 
+@test "C02: of several who stop a box the least patient counts" {
+	local started=$SECONDS first
+	try 0 a3s-box run -d --name stubborn --stop-signal TERM probe sh -c 'trap "echo told" TERM; echo waiting; while :; do usleep 50000; done'
+	log_line stubborn waiting
+	timeout -k 5 "$A3S_LIMIT" a3s-box stop -t 3 stubborn >/dev/null 2>&1 3>&- &
+	first=$!
+	log_line stubborn told
+	try 0 a3s-box stop -t 300 stubborn
+	wait "$first"
+	[ $((SECONDS - started)) -lt 100 ] || fail_with "the second stop put the first one off"
+	try 0 a3s-box rm stubborn
+}
+
 # writer_waits FIFO_WRITER: it sleeps in a write because nobody reads
 writer_waits() {
 	grep -q pipe_write "/proc/$1/wchan"
