@@ -17,7 +17,8 @@ enum agent_port {
  * 4088, any number of request/reply pairs on one connection:
  *
  * {"op":"ping"}                     -> {"ok":true,"uptime_ms":N,"configured":bool}
- * {"op":"metrics"}                  -> {"ok":true,"cpu_ns":N,"memory_used":bytes,"memory_total":bytes,"pids":N,"disk_used":bytes,"load":[..]}
+ * {"op":"metrics"}                  -> {"ok":true,"cpu_ns":N,"memory_used":bytes,"memory_total":bytes,"pids":N,
+ *                                      "disk_used":bytes,"disk_read":bytes,"disk_written":bytes,"load":[..]}
  * {"op":"configure", ...}           -> {"ok":true}; once per boot, before anything is run:
  *	"layers":N           partitions 1 (lowest) .. N of the disk with serial "image" are squashfs layers; with N 0 no image: tests only
  *	"writable":bool      the disk with serial "writable" holds an ext4 for the box's changes

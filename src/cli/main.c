@@ -12,7 +12,7 @@
 static const char *const later[] = {
 	"builder", "build", "buildx", "commit", "compose", "config", "context", "cp", "diff", "events", "export", "history",
 	"import", "manifest", "network", "node", "pause", "plugin", "push", "rename", "save", "search", "secret", "service",
-	"stack", "stats", "swarm", "system", "top", "trust", "unpause", "update", "volume",
+	"stack", "swarm", "system", "top", "trust", "unpause", "update", "volume",
 };
 
 static bool comes_later(const char *word)

@@ -85,15 +85,37 @@ static size_t each_process(int pid_ns, void (*fn)(const char *pid, void *context
 	return n;
 }
 
+/* Of all whole disks, since boot; the kernel counts sectors of 512 bytes. */
+static void read_disks(uint64_t *ret_read, uint64_t *ret_written)
+{
+	_cleanup_free_ char *text = read_proc("/proc/diskstats");
+
+	*ret_read = *ret_written = 0;
+	for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line ? 1 : 0) {
+		uint64_t got, put;
+		char name[32];
+
+		if (sscanf(line, " %*u %*u %31s %*u %*u %" SCNu64 " %*u %*u %*u %" SCNu64, name, &got, &put) != 3 ||
+		    strncmp(name, "vd", 2) != 0 || isdigit((unsigned char)name[strlen(name) - 1]))
+			continue;
+		*ret_read += got * 512;
+		*ret_written += put * 512;
+	}
+}
+
 json_t *metrics_read(int pid_ns)
 {
 	_cleanup_free_ char *memory = read_proc("/proc/meminfo");
 	int64_t total = (int64_t)find_number(memory, "MemTotal:") * 1024;
 	int64_t available = (int64_t)find_number(memory, "MemAvailable:") * 1024;
 
-	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:o}", "ok", 1, "cpu_ns", (json_int_t)cpu_ns(), "memory_used",
+	uint64_t disk_read, disk_written;
+
+	read_disks(&disk_read, &disk_written);
+	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "ok", 1, "cpu_ns", (json_int_t)cpu_ns(), "memory_used",
 			 (json_int_t)(total - available), "memory_total", (json_int_t)total, "pids",
-			 (json_int_t)each_process(pid_ns, NULL, NULL), "disk_used", (json_int_t)mounts_used(), "load", read_load());
+			 (json_int_t)each_process(pid_ns, NULL, NULL), "disk_used", (json_int_t)mounts_used(), "disk_read",
+			 (json_int_t)disk_read, "disk_written", (json_int_t)disk_written, "load", read_load());
 }
 
 /**

@@ -19,6 +19,7 @@ enum client_kind {
 	CLIENT_NEW,	 /* request to come */
 	CLIENT_ASKED,	 /* the owner will answer */
 	CLIENT_WAITING,	 /* for the box to be down */
+	CLIENT_STATS,	 /* for figures */
 	CLIENT_ATTACHED,
 	CLIENT_LEAVING,	 /* gone when its buffer is sent */
 	CLIENT_GONE,
@@ -153,6 +154,26 @@ void client_reply_error(struct client *client, const char *error, int code)
 void client_wait(struct client *client)
 {
 	client->kind = CLIENT_WAITING;
+}
+
+void client_wait_stats(struct client *client)
+{
+	client->kind = CLIENT_STATS;
+}
+
+void clients_tell_stats(struct clients *clients, json_t *stats)
+{
+	struct client *next;
+
+	for (struct client *c = clients->first; c; c = next) {
+		next = c->next;
+		if (c->kind != CLIENT_STATS)
+			continue;
+		if (stats)
+			client_reply(c, json_pack("{s:b,s:O}", "ok", 1, "stats", stats));
+		else
+			client_reply_error(c, "there are no figures now", 1);
+	}
 }
 
 static void client_attach(struct client *client, const json_t *request)

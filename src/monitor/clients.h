@@ -57,6 +57,10 @@ void clients_close(struct clients *clients);
 /* One reply, after which the connection is closed. Takes reply. */
 void client_reply(struct client *client, json_t *reply);
 void client_reply_error(struct client *client, const char *error, int code);
+/* Answered by clients_tell_stats(). */
+void client_wait_stats(struct client *client);
+/* stats (borrowed) for all who wait for them; NULL: there are none. */
+void clients_tell_stats(struct clients *clients, json_t *stats);
 /* Answer {"ok":true,"exit_code":N} when the box is down. */
 void client_wait(struct client *client);
 

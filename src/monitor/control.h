@@ -12,6 +12,7 @@
  *
  * 2. Running. RUNTIME/<short id>/monitor.sock, frames, one request each:
  *	{"op":"status"}                      -> {"ok":true,"state":{...as state.json...}}
+ *	{"op":"stats"}                       -> {"ok":true,"stats":{...}} as a3s-box-vsock counts them (src/vsock/control.h)
  *	{"op":"signal","signal":N}           -> {"ok":true}  to the main process
  *	{"op":"stop","signal":N,"timeout":S} -> {"ok":true,"exit_code":N} when the box is down (signal, S seconds, KILL; S < 0: no limit)
  *	{"op":"kill"}                        -> the same at once

@@ -225,10 +225,16 @@ static void on_resolver_wanted(struct vsock_process *vsock)
 	resolver_process_want(&life_of_vsock(vsock)->resolver);
 }
 
+static void on_stats(struct vsock_process *vsock, json_t *stats)
+{
+	clients_tell_stats(&life_of_vsock(vsock)->clients, stats);
+}
+
 static void on_vsock_ended(struct vsock_process *vsock, const char *text)
 {
 	char sentence[512];
 
+	clients_tell_stats(&life_of_vsock(vsock)->clients, NULL);
 	snprintf(sentence, sizeof(sentence), "a3s-box-vsock failed: %s", text);
 	life_replace_vsock(life_of_vsock(vsock), sentence);
 }
@@ -237,6 +243,7 @@ const struct vsock_handlers life_vsock_handlers = {
 	.device_ready = on_device_ready,
 	.device_started = on_device_started,
 	.resolver_wanted = on_resolver_wanted,
+	.stats = on_stats,
 	.ended = on_vsock_ended,
 };
 

@@ -24,6 +24,14 @@ static void on_status(struct life *life, struct client *client, const json_t *re
 	client_reply(client, json_pack("{s:b,s:o}", "ok", 1, "state", box_state_to_json(&life->state)));
 }
 
+static void on_stats(struct life *life, struct client *client, const json_t *request)
+{
+	if (!life_is_running(life) || vsock_process_ask_stats(&life->vsock) < 0)
+		client_reply_error(client, "the box is not running", 1);
+	else
+		client_wait_stats(client);
+}
+
 static void on_signal(struct life *life, struct client *client, const json_t *request)
 {
 	int64_t signal = json_int(request, "signal", 0);
@@ -65,7 +73,8 @@ static const struct {
 	const char *op;
 	void (*fn)(struct life *life, struct client *client, const json_t *request);
 } ops[] = {
-	{ "status", on_status }, { "signal", on_signal }, { "stop", on_stop }, { "kill", on_kill }, { "wait", on_wait },
+	{ "status", on_status }, { "stats", on_stats }, { "signal", on_signal },
+	{ "stop", on_stop },	 { "kill", on_kill },	{ "wait", on_wait },
 };
 
 static void on_request(struct clients *clients, struct client *client, const char *op, const json_t *request)

@@ -127,6 +127,10 @@ static void vsock_take_answer(struct vsock_process *v, const json_t *answer)
 		vsock_give_up(v, json_str(answer, "error", "no reason given"));
 		return;
 	}
+	if (json_object_get(answer, "stats")) {
+		v->stats_asked = false;
+		v->handlers->stats(v, json_object_get(answer, "stats"));
+	}
 	if (step == STEP_DEVICE)
 		v->handlers->device_ready(v, take_fd(&v->device_fd));
 	vsock_send_more(v);
@@ -215,6 +219,7 @@ int vsock_process_start(struct vsock_process *v, struct failure *f)
 	v->fd = fds[0];
 	far = fds[1];
 	v->next = v->answered = v->port = 0;
+	v->stats_asked = false;
 	*v->why = '\0';
 	r = loop_io_add(v->loop, &v->io, v->fd, EPOLLIN, vsock_on_message);
 	if (r == 0)
@@ -237,6 +242,22 @@ int vsock_process_give_resolver(struct vsock_process *v, int fd)
 		return -errno;
 	vsock_send_more(v);
 	return 0;
+}
+
+int vsock_process_ask_stats(struct vsock_process *v)
+{
+	int r;
+
+	if (v->fd < 0 || v->next < STEP_PORTS)
+		return -ENOTCONN;
+	if (v->stats_asked)
+		return 0;
+	r = vsock_send(v, json_pack("{s:s}", "op", "stats"), -1);
+	if (r == 0) {
+		v->next++;
+		v->stats_asked = true;
+	}
+	return r;
 }
 
 void vsock_process_end(struct vsock_process *v)

@@ -18,6 +18,8 @@ struct vsock_handlers {
 	/* The guest's driver is up: agent connections can be opened. */
 	void (*device_started)(struct vsock_process *vsock);
 	void (*resolver_wanted)(struct vsock_process *vsock);
+	/* Figures that were asked for; borrowed. */
+	void (*stats)(struct vsock_process *vsock, json_t *stats);
 	/* The process is gone; text says why. */
 	void (*ended)(struct vsock_process *vsock, const char *text);
 };
@@ -37,7 +39,7 @@ struct vsock_process {
 	struct child process;
 	int fd, device_fd, agent_fd, resolver_fd;
 	struct loop_io io;
-	bool tsi, host_gateway;
+	bool tsi, host_gateway, stats_asked;
 	char *const *limits;
 	const struct ports *ports;
 	size_t next, answered, port;
@@ -50,5 +52,7 @@ struct vsock_process {
 int vsock_process_start(struct vsock_process *vsock, struct failure *f);
 /* Hand over the resolver's socket (borrowed), once everything else was asked for. */
 int vsock_process_give_resolver(struct vsock_process *vsock, int fd);
+/* The answer is stats(), or ended(). Asked for once more before it: answered once. 0 or a negative errno. */
+int vsock_process_ask_stats(struct vsock_process *vsock);
 /* SIGKILL; ended() is not called. */
 void vsock_process_end(struct vsock_process *vsock);

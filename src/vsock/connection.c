@@ -143,6 +143,8 @@ struct connection *connection_new(struct device *d, const struct connection_kind
 	};
 	t->n_used++;
 	d->stats.connections_total++;
+	d->stats.net_connections += kind->is_tsi;
+	d->stats.net_connections_total += kind->is_tsi;
 	return c;
 }
 
@@ -205,6 +207,7 @@ void connection_drop(struct connection *c, bool reset)
 	c->hash_next = d->table.free;
 	d->table.free = c;
 	d->table.n_used--;
+	d->stats.net_connections -= c->kind->is_tsi;
 }
 
 /* Packets that the guest may hold before it thinks of resetting us. */
@@ -258,6 +261,8 @@ bool connection_accept_payload(struct connection *c, uint32_t bytes)
 	}
 	c->received += bytes;
 	c->device->stats.bytes_out += bytes;
+	if (c->kind->is_tsi)
+		c->device->stats.net_out += bytes;
 	return true;
 }
 

@@ -29,7 +29,8 @@
  * {"op":"unpublish","protocol":..,"address":..,"port":N}   clients that are connected stay
  * {"op":"resolver"} + connected socket of the resolver helper (src/resolver/protocol.h); replaces an earlier one
  * {"op":"stats"} -> {"ok":true,"stats":{"connections":N,"connections_total":N,"bytes_in":N,"bytes_out":N,...}}
- *	bytes_in: towards the guest. See stats.c for the rest.
+ *	bytes_in: towards the guest, the agent's conversations included; net_in, net_out, net_connections and
+ *	net_connections_total are those of the box's sockets alone. See service.c for the rest.
  * {"op":"ping"}  -> {"ok":true}
  *
  * Events:

@@ -463,6 +463,8 @@ void rx_commit(struct connection *c, uint32_t bytes, bool end_of_message)
 
 	c->sent += bytes;
 	d->stats.bytes_in += bytes;
+	if (c->kind->is_tsi)
+		d->stats.net_in += bytes;
 	while (q && used < rx->n && (bytes || (end_of_message && used == 0))) {
 		struct virtq_chain chain = rx->chain[used++];
 

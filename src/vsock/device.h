@@ -31,7 +31,8 @@ struct device_limits {
 
 /* Counters, from the start of the program. "in" is towards the guest. */
 struct device_stats {
-	uint64_t bytes_in, bytes_out, packets_in, packets_out;
+	uint64_t bytes_in, bytes_out, packets_in, packets_out; /* with the agent's */
+	uint64_t net_in, net_out, net_connections, net_connections_total; /* of the host's sockets alone; the third: now */
 	uint64_t connections_total, refused, failed;
 	uint64_t bad_packets, bad_credit, unknown, strays_lost, forged;
 	uint64_t datagrams_in, datagrams_out, datagrams_lost;

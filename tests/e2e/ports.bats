@@ -299,6 +299,30 @@ ten_thousand() {
 	try 0 a3s-box rm -f small
 }
 
+@test "stats: docker's columns, and what was counted for each box" {
+	serve any blocking 0.0.0.0 7000
+	try 0 outside tell "$BED_INSIDE4" 7000 "$(printf 'x%.0s' {1..5000})"
+	try 0 a3s-box create --name still busybox true
+	try 0 a3s-box stats --no-stream -a
+	like "$out" "^CONTAINER ID +NAME +CPU % +MEM USAGE / LIMIT +MEM % +NET I/O +BLOCK I/O +PIDS"
+	like "$out" "[0-9a-f]{12} +server +[0-9.]+% +[0-9.]+MiB / [0-9.]+MiB +[0-9.]+% +[0-9.]+kB / [0-9.]+kB +[0-9.]+MB / [0-9.]+[kM]?B +[1-9]"
+	like "$out" "still +0\.00% +0B / 0B +0\.00% +0B / 0B +0B / 0B +0"
+	try 0 a3s-box stats --no-stream --no-trunc --format json server
+	[ "$(jq -r .BytesIn <<<"$out")" -gt 5000 ] && [ "$(jq -r .BytesOut <<<"$out")" -gt 5000 ]
+	[ "$(jq -r .ConnectionsTotal <<<"$out")" -ge 1 ]
+	same "$(jq -r '.ID | length' <<<"$out")" 64
+	try 0 a3s-box stats --no-stream --format '{{.Name}} {{.PIDs}}' still
+	same "$out" "still 0"
+	try 1 a3s-box stats --no-stream nosuch
+	complains nosuch
+	try 0 a3s-box inspect --format '{{.HostConfig.NetworkMode}} {{json (index .NetworkSettings.Ports "7022/udp")}}' server
+	same "$out" 'tsi [{"HostIp":"0.0.0.0","HostPort":"7022"},{"HostIp":"::","HostPort":"7022"}]'
+	try 124 timeout 4 a3s-box stats server
+	[ "$(grep -c '^CONTAINER' <<<"$out")" -ge 2 ]
+	try 0 a3s-box rm still
+	stop_servers
+}
+
 @test "P03: a UDP port that is taken" {
 	try 125 in_product a3s-box run -d --name late -p 7020:80/udp busybox true
 	complains "7020.*server"

@@ -187,6 +187,10 @@ static void answers_go_back_as_they_came(void **state)
 		client_expect(g, fd[i], to[i], port, "and more");
 		close(fd[i]);
 	}
+	/* what `stats` shows: the box's sockets, not the control connection */
+	assert_int_equal(g->device.stats.net_connections, 1);
+	assert_int_equal(g->device.stats.net_in, 3 * ADDRESS + strlen(to[0]) + strlen(to[1]) + strlen(to[2]));
+	assert_int_equal(g->device.stats.net_out, 3 * (2 * ADDRESS + strlen("answer") + strlen("and more")));
 	stop(g);
 }
 
