@@ -866,7 +866,8 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 
 	if (len > DATAGRAM_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	if (msg->msg_flags & MSG_OOB)
+	/* UDP over IPv6 has never looked. */
+	if (msg->msg_flags & MSG_OOB && (datagram_is_ping(sk) || to->family == broadcast.family))
 		return -EOPNOTSUPP;
 	if (!memcmp(to->bytes, broadcast.bytes, 4) && to->family == broadcast.family && !sock_flag(sk, SOCK_BROADCAST))
 		return -EACCES;

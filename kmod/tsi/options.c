@@ -122,6 +122,15 @@ static void options_tell(const struct sock *sk, struct tsi_link *link, int level
 			(void)tsi_control_option(link->port, options[i].option, options[i].value(sk));
 }
 
+/* What TCP takes from an unconnected socket only. Inet's sock looks like one. */
+static bool options_come_too_late(const struct sock *sk, int level, int name)
+{
+	bool late = level == SOL_TCP ? name == TCP_FASTOPEN || name == TCP_FASTOPEN_CONNECT :
+				       level == SOL_IPV6 && name == IPV6_V6ONLY && sk->sk_family == AF_INET6;
+
+	return late && sk->sk_type == SOCK_STREAM && tsi_stream_tcp_state(sk) >= 0;
+}
+
 int tsi_options_set(struct socket *sock, int level, int name, sockptr_t value, unsigned int len)
 {
 	struct sock *sk = sock->sk;
@@ -131,6 +140,8 @@ int tsi_options_set(struct socket *sock, int level, int name, sockptr_t value, u
 	/* Would put another family's operations in the place of ours. */
 	if (level == SOL_IPV6 && name == IPV6_ADDRFORM && tsi_socket_of(sk))
 		return -ENOTCONN;
+	if (options_come_too_late(sk, level, name))
+		return -EINVAL;
 	err = tsi_socket_base(sk)->setsockopt(sock, level, name, value, len);
 	if (!err && level == SOL_UDP)
 		tsi_datagram_push(sk);

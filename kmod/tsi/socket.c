@@ -70,6 +70,7 @@ static void socket_make_stream_ops(struct socket_ops *entry)
 	entry->ops = *entry->base;
 	entry->ops.owner = THIS_MODULE;
 	entry->ops.release = socket_release;
+	entry->ops.bind = tsi_stream_bind;
 	entry->ops.connect = tsi_stream_connect;
 	entry->ops.accept = tsi_listen_accept;
 	entry->ops.getname = tsi_stream_getname;

@@ -413,6 +413,17 @@ int tsi_stream_adopt(struct socket *sock, struct socket *vsock, const struct tsi
 	return socket ? 0 : -ENOMEM;
 }
 
+/* A connected socket has a port, though inet does not know it. */
+int tsi_stream_bind(struct socket *sock, struct sockaddr *name, int len)
+{
+	struct tsi_link *link = stream_link(sock->sk);
+
+	if (!link)
+		return tsi_socket_base(sock->sk)->bind(sock, name, len);
+	tsi_link_put(link);
+	return -EINVAL;
+}
+
 int tsi_stream_getname(struct socket *sock, struct sockaddr *name, int peer)
 {
 	struct sock *sk = sock->sk;
@@ -735,6 +746,9 @@ static int stream_receive(struct sock *sk, struct tsi_link *link, struct msghdr 
 	size_t copied = 0;
 	int n = 0;
 
+	/* One that wants nothing waits for something nevertheless. */
+	if (!len && !stream_can_receive(sk, link))
+		return tsi_socket_wait(sk, link, &timeout, stream_can_receive, false);
 	while (copied < len) {
 		/* An error is for the next call when there is something to return now. */
 		if (copied && !tsi_link_has_data(link) && READ_ONCE(sk->sk_err))

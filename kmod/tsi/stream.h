@@ -11,6 +11,7 @@
 
 #include "link.h"
 
+int tsi_stream_bind(struct socket *sock, struct sockaddr *name, int len);
 int tsi_stream_connect(struct socket *sock, struct sockaddr *name, int len, int flags);
 int tsi_stream_getname(struct socket *sock, struct sockaddr *name, int peer);
 __poll_t tsi_stream_poll(struct file *file, struct socket *sock, poll_table *wait);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Mode TSI: programs in the box talk to the outside as if they ran where the product runs (T01 to T07, T12 to T14, T22, T27,
+# Mode TSI: programs in the box talk to the outside as if they ran where the product runs (T01 to T14, T22, T23, T27,
 # T28). Each check is made first by the same program outside of any box, as a control.
 
 load ../lib/common
@@ -136,6 +136,12 @@ syn_is_sent() {
 	same "$out" ""
 	kill_in tsi serve
 	wait $! || true
+}
+
+@test "T05 T07 T09 T10 T11 T13 T23: what a program sees is what it sees on the loopback" {
+	try any in_product a3s-box run --rm probe same "$BED_OUTSIDE4" "$BED_OUTSIDE6"
+	grep -A 9 "^not ok" <<<"$out" || true
+	same "$status" 0
 }
 
 # bats test_tags=user

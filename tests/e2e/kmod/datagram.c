@@ -412,13 +412,17 @@ static void pings(void)
 
 static void raw_sockets(void)
 {
+	struct sockaddr_storage out = test_name(OUTSIDE, 7);
+
 	CHECK_ERRNO(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
 	CHECK_ERRNO(socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), EPERM);
 	CHECK_ERRNO(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
-	/* Nothing of it in another namespace, which has interfaces of its own. */
+	/* Nothing of all this in another namespace, which has interfaces of its own, or none. */
 	CHECK_EQ(unshare(CLONE_NEWNET), 0);
 	CHECK(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0);
 	CHECK(socket(AF_PACKET, SOCK_RAW, 0) >= 0);
+	CHECK_ERRNO(connect(test_socket(AF_INET, SOCK_STREAM), (void *)&out, test_name_len(&out)), ENETUNREACH);
+	CHECK_ERRNO(connect(test_socket(AF_INET, SOCK_DGRAM), (void *)&out, test_name_len(&out)), ENETUNREACH);
 }
 
 static void inside(void)
@@ -565,7 +569,7 @@ const struct test tests_datagram[] = {
 	{ "T19 T23 published UDP, dual-stack", published_dual_stack },
 	{ "T19 published UDP, connected", published_connected },
 	{ "T19 published UDP, the host goes and comes", published_again },
-	{ "T14 T24 raw and packet sockets are refused", raw_sockets },
+	{ "T14 T24 raw and packet sockets are refused; another namespace is left alone", raw_sockets },
 	{ "T12 UDP inside", inside },
 	{},
 };
