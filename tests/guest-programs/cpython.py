@@ -1,0 +1,70 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs files of CPython's own test suite and prints one line per test case: "ID OUTCOME".
+
+cpython.py MODULE...     e.g. test_socket test_asyncio.test_streams; or the id of a single test case. Several are run in a
+                         process each, three at a time: they mostly wait.
+OUTCOME: ok, skip, fail (an assertion), error (an exception). What each failure said goes to standard error.
+"""
+import concurrent.futures
+import faulthandler
+import multiprocessing
+import subprocess
+import sys
+import unittest
+
+
+class Lines(unittest.TestResult):
+    """The worst of a case and its subtests counts, and is said once, when the case ends."""
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.outcome = "ok"
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        print(test.id(), self.outcome, flush=True)
+
+    def note(self, test, outcome, err):
+        self.outcome = outcome
+        print(f"--- {test.id()} {outcome}\n{self._exc_info_to_string(err, test)}", file=sys.stderr, flush=True)
+        if isinstance(test, unittest.suite._ErrorHolder):  # a fixture of a class or module, never started
+            print(test.id().replace(" ", ""), outcome, flush=True)
+
+    def addError(self, test, err):
+        self.note(test, "error", err)
+
+    def addFailure(self, test, err):
+        self.note(test, "fail", err)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self.note(test, "fail" if issubclass(err[0], test.failureException) else "error", err)
+
+    def addSkip(self, test, reason):
+        self.outcome = "skip"
+        if not isinstance(test, unittest.TestCase):
+            print(test.id().replace(" ", ""), "skip", flush=True)
+
+
+def run(name):
+    faulthandler.enable()
+    from test import support
+    support.verbose = 0
+    unittest.defaultTestLoader.loadTestsFromName(name if name.startswith("test.") else "test." + name).run(Lines())
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
+def main():
+    names = sys.argv[1:]
+    if len(names) == 1:
+        run(names[0])
+        return
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for name in names:
+            pool.submit(subprocess.run, [sys.executable, __file__, name], check=False)
+
+
+if __name__ == "__main__":
+    main()
