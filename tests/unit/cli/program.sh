@@ -43,7 +43,7 @@ record() {
 mkdir -m 700 "$A3S_HOME"
 record web 1 '{"status":"exited","exit_code":3,"finished_ns":1767225700000000000}' ',"labels":["a=b","c.d=e,f"],"exposed":["80/tcp"]'
 record web2 2 '{"status":"created"}' ',"network":"none"'
-record db 3 '{"status":"exited","exit_code":0,"finished_ns":1767225700000000000}' ',"labels":["a=x"]'
+record db 3 '{"status":"exited","exit_code":0,"finished_ns":1767225700000000000}' ',"labels":["a=x"],"ports":[{"host_port":5353,"guest_port":53,"protocol":"udp"}]'
 
 # -- logs: both streams in one file keep the order in which the box wrote
 log=$A3S_HOME/boxes/$(readlink "$A3S_HOME/names/web")/log.json
@@ -52,6 +52,38 @@ for i in 1 2; do
 	echo '{"log":"err'$i'\n","stream":"stderr","time":"2026-01-01T00:00:0'$i'Z"}'
 done >"$log"
 try 0 a3s-box logs web <<<$'out1\nerr1\nout2\nerr2'
+
+# -- ps --filter: docker's keys; what cannot be meant is refused (C09)
+names() {
+	a3s-box ps -a --format '{{.Names}}' "$@"
+}
+filters="ancestor, before, exited, expose, id, label, name, network, publish, since, status"
+try 0 names -f 'name=^/web$' <<<web
+try 0 names -f 'name=^web$' <<<web
+try 0 names -f name=web <<<$'web2\nweb'
+try 0 names -f status=created <<<web2
+try 0 names -f exited=3 <<<web
+try 0 names -f status=paused <<<""
+try 0 names -f before=web2 <<<web
+try 0 names -f since=1111 <<<$'db\nweb2'
+try 0 names -f network=none <<<web2
+try 0 names -f expose=79-81/tcp <<<web
+try 0 names -f expose=80/udp <<<""
+try 0 names -f publish=53/udp <<<db
+try 0 names -f publish=5353/udp <<<db
+try 0 names -f publish=5353 <<<""
+try 0 names -f label=a <<<$'db\nweb'
+try 0 names -f label=a -f label=c.d <<<web
+try 0 names -f id=2 -f id=3 <<<$'db\nweb2'
+try 0 names -f ancestor=nginx -f id=2 <<<web2
+try 125 names -f status=bogus <<<'a3s-box: --filter status: "bogus" is none of created, starting, running, exited, dead, paused, restarting, removing'
+try 125 names -f nosuch=1 <<<"a3s-box: --filter: \"nosuch=1\" is not KEY=VALUE with one of $filters"
+try 125 names -f name <<<"a3s-box: --filter: \"name\" is not KEY=VALUE with one of $filters"
+try 125 names -f exited=x <<<'a3s-box: --filter exited: "x" is not an exit code from 0 to 255'
+try 125 names -f before=nosuch <<<'a3s-box: --filter before: no such box: nosuch'
+try 125 names -f publish=0 <<<'a3s-box: --filter publish: "0" is not PORT[-PORT][/tcp|/udp]'
+try 125 names -f network=bridge <<<'a3s-box: --filter network: "bridge" is neither tsi nor none'
+try 125 names -f health=none <<<'a3s-box: not supported yet: --filter health'
 
 # -- login: Ctrl-C at the prompt leaves a terminal that shows what is typed
 try 0 "$tests/lib/terminal.py" 24x80 'expect:Password: ' 'send:\x03' end -- sh -c \
