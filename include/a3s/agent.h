@@ -13,6 +13,11 @@ enum agent_port {
 	AGENT_PORT_ATTESTATION = 4091, /* no such hardware: replies an error that says so */
 };
 
+/* What is sent on agent.sock: printf, the port. */
+#define AGENT_CONNECT "CONNECT %u\n"
+/* The environment's PATH where neither image nor flag gives one; the agent adds it. */
+#define AGENT_PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 /*
  * 4088, any number of request/reply pairs on one connection:
  *

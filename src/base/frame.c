@@ -35,6 +35,21 @@ static int parse_header(const uint8_t *in, enum frame_type *ret_type, uint32_t *
 	return 0;
 }
 
+void frame_pack_size(uint8_t out[static FRAME_NUMBERS], uint16_t columns, uint16_t rows)
+{
+	struct wire w = wire_writer(out, FRAME_NUMBERS);
+
+	wire_put_le16(&w, columns);
+	wire_put_le16(&w, rows);
+}
+
+void frame_pack_signal(uint8_t out[static FRAME_NUMBERS], uint32_t signal)
+{
+	struct wire w = wire_writer(out, FRAME_NUMBERS);
+
+	wire_put_le32(&w, signal);
+}
+
 int frame_write(int fd, enum frame_type type, const void *payload, size_t size)
 {
 	uint8_t header[FRAME_HEADER];

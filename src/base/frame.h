@@ -29,6 +29,10 @@ enum frame_type {
 #define FRAME_MAX (1u << 20) /* largest payload, bytes */
 #define FRAME_DATA_MAX (64u << 10) /* what our writers put into one frame of data at most; readers take FRAME_MAX */
 
+/* The payloads of FRAME_RESIZE and FRAME_SIGNAL. */
+#define FRAME_NUMBERS 4u
+void frame_pack_size(uint8_t out[static FRAME_NUMBERS], uint16_t columns, uint16_t rows);
+void frame_pack_signal(uint8_t out[static FRAME_NUMBERS], uint32_t signal);
 /* Blocking: write one frame. 0 or a negative errno. */
 int frame_write(int fd, enum frame_type type, const void *payload, size_t size);
 /* Blocking: read one; payload is NUL-terminated beyond its end, caller frees. -ENODATA at a clean end, -EBADMSG when malformed. */

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define LIMIT_WINDOW_MS 10000
 #define LIMIT_LINES 10
@@ -55,17 +56,9 @@ void log_write(enum log_level level, const char *format, ...)
 	errno = saved;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 bool log_limit_allows(struct log_limit *limit)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_now_ms();
 
 	if (limit->printed == 0 || now - limit->window_start_ms >= LIMIT_WINDOW_MS) {
 		if (limit->suppressed)

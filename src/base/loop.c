@@ -12,9 +12,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 
 #define BATCH 64
@@ -37,18 +37,10 @@ struct loop {
 	int code;
 };
 
-static int64_t clock_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void update_now(struct loop *loop)
 {
 	if (!loop->fake_clock)
-		loop->now_ms = clock_ms();
+		loop->now_ms = clock_now_ms();
 }
 
 int loop_new(struct loop **ret_loop)

@@ -4,9 +4,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -152,6 +154,26 @@ int text_to_bytes(const char *s, int64_t *ret)
 	if (!(v >= 0 && v < 9e18))
 		return -ERANGE;
 	*ret = (int64_t)v;
+	return 0;
+}
+
+int text_to_signal(const char *s)
+{
+	const char *name = strncasecmp(s, "SIG", 3) ? s : s + 3;
+	int64_t number;
+
+	if (text_to_int(s, 1, SIGRTMAX, &number) == 0)
+		return (int)number;
+	for (int n = 1; n < NSIG; n++) {
+		const char *known = sigabbrev_np(n);
+
+		if (known && !strcasecmp(known, name))
+			return n;
+	}
+	if (!strcasecmp(name, "RTMIN"))
+		return SIGRTMIN;
+	if (!strncasecmp(name, "RTMIN+", 6) && text_to_int(name + 6, 0, SIGRTMAX - SIGRTMIN, &number) == 0)
+		return SIGRTMIN + (int)number;
 	return 0;
 }
 

@@ -25,6 +25,8 @@ bool text_starts(const char *s, const char *prefix);
 int text_to_int(const char *s, int64_t min, int64_t max, int64_t *ret);
 /* "512m", "1g", "64k", "1073741824b": bytes. -EINVAL, -ERANGE. */
 int text_to_bytes(const char *s, int64_t *ret);
+/* "TERM", "SIGTERM", "sigterm", "15", "RTMIN+3" -> its number; 0: none that we know. */
+int text_to_signal(const char *s);
 /* Damerau-Levenshtein distance, for "did you mean". */
 unsigned text_distance(const char *a, const char *b);
 /* 32 random bytes as 64 lower-case hexadecimal characters (ids). 0 or a negative errno. */

@@ -19,15 +19,12 @@ int attach_check_terminal(bool tty, bool send_stdin, struct failure *f)
 static void tell_size(int fd)
 {
 	uint16_t columns, rows;
-	uint8_t payload[4];
+	uint8_t payload[FRAME_NUMBERS];
 
 	session_terminal_size(&columns, &rows);
 	if (!columns || !rows)
 		return;
-	payload[0] = (uint8_t)columns;
-	payload[1] = (uint8_t)(columns >> 8);
-	payload[2] = (uint8_t)rows;
-	payload[3] = (uint8_t)(rows >> 8);
+	frame_pack_size(payload, columns, rows);
 	/* A failure shows with the first frame that matters. */
 	(void)!frame_write(fd, FRAME_RESIZE, payload, sizeof(payload));
 }

@@ -5,6 +5,7 @@
  */
 #include "cli/box_options.h"
 
+#include <a3s/agent.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,6 @@
 #include "store/net_limit.h"
 
 #define MEMORY_DEFAULT (512LL << 20)
-#define MEMORY_MIN (96LL << 20) /* kernel, initramfs and agent with some room for a program */
-#define LOG_SIZE_DEFAULT (10LL << 20)
-#define LOG_FILES_DEFAULT 3
-#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #define AT(member) offsetof(struct box_options, member)
 
@@ -127,7 +124,7 @@ static int build_command(const struct box_options *o, const struct image *image,
 
 static int build_env(const struct box_options *o, const struct image *image, struct box_config *c, struct failure *f)
 {
-	if (!value_of(image->env, "PATH") && strv_add(&c->env, DEFAULT_PATH) < 0)
+	if (!value_of(image->env, "PATH") && strv_add(&c->env, "PATH=" AGENT_PATH_DEFAULT) < 0)
 		return no_memory(f);
 	if (add_all(&c->env, image->env, f) < 0)
 		return -1;
@@ -299,8 +296,8 @@ static int build_size(const struct box_options *o, struct box_config *c, struct 
 	if (o->cpus && value_parse_cpus(o->cpus, max, &c->cpus, f) < 0)
 		return fail_wrap(f, "--cpus");
 	c->memory = o->memory ? o->memory : MEMORY_DEFAULT;
-	if (c->memory < MEMORY_MIN)
-		return fail(f, EXIT_USAGE, "--memory: a microVM needs at least %lldm", MEMORY_MIN >> 20);
+	if (c->memory < BOX_MEMORY_MIN)
+		return fail(f, EXIT_USAGE, "--memory: a microVM needs at least %lldm", BOX_MEMORY_MIN >> 20);
 	return 0;
 }
 
@@ -317,8 +314,8 @@ static int build_log(const struct box_options *o, struct box_config *c, struct f
 {
 	int64_t files;
 
-	c->log_max_size = LOG_SIZE_DEFAULT;
-	c->log_max_files = LOG_FILES_DEFAULT;
+	c->log_max_size = BOX_LOG_MAX_SIZE;
+	c->log_max_files = BOX_LOG_MAX_FILES;
 	for (char **l = o->log_options; l && *l; l++) {
 		if (text_starts(*l, "max-size=")) {
 			if (text_to_bytes(*l + strlen("max-size="), &c->log_max_size) < 0 || c->log_max_size < 1)
@@ -371,10 +368,6 @@ static int build_from_flags(const struct box_options *o, struct box_config *c, s
 
 	if (r < 0)
 		return fail_errno(f, EXIT_USAGE, r, "cannot make an id");
-	if (o->name && !box_name_is_valid(o->name))
-		return fail(f, EXIT_USAGE,
-			    "--name: \"%.80s\": a letter or digit first, then letters, digits, \"_\", \".\" or \"-\", at most %d",
-			    o->name, BOX_NAME_MAX);
 	if (o->workdir && *o->workdir && *o->workdir != '/')
 		return fail(f, EXIT_USAGE, "--workdir: \"%.80s\" is not an absolute path", o->workdir);
 	c->created_ns = text_now_ns();
@@ -413,9 +406,8 @@ int box_options_build(struct cli *cli, const struct box_options *options, char *
 	    build_from_flags(options, ret, f) < 0)
 		return -1;
 	/* The name is taken for good by box_create(); asking now spares a pull that would be in vain. */
-	if (ret->name && box_find_name(&cli->home, ret->name, ret->id) == 0)
-		return fail(f, EXIT_USAGE, "the name \"%s\" is in use by box %.12s: remove that box, or choose another name",
-			    ret->name, ret->id);
+	if (ret->name && box_check_name(&cli->home, ret->name, f) < 0)
+		return -1;
 	if (pull_ensure(cli, args[0], policy, &image, f) < 0)
 		return -1;
 	r = build_from_image(options, &image, args, ret, f);

@@ -157,7 +157,7 @@ static int check_against(const struct box_config *config, const struct port_set 
 		if (!port_set_has(wanted, bound->protocol, bound->host_port))
 			continue;
 		for (size_t i = 0; i < config->n_ports; i++) {
-			if (port_spec_collide(&config->ports[i], bound))
+			if (box_ports_collide(&config->ports[i], bound))
 				return fail_port_taken(&config->ports[i], &other->config, f);
 		}
 	}

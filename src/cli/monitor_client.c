@@ -125,7 +125,7 @@ int monitor_stop(const struct home *home, const char *id, int signal, int timeou
 static int agent_hello(int fd, unsigned port)
 {
 	char line[64];
-	size_t n = (size_t)snprintf(line, sizeof(line), "CONNECT %u\n", port);
+	size_t n = (size_t)snprintf(line, sizeof(line), AGENT_CONNECT, port);
 	int r = io_write_full(fd, line, n);
 
 	for (n = 0; r == 0 && n < sizeof(line); n++) {

@@ -191,26 +191,6 @@ int port_spec_parse(const char *spec, struct box_port **ports, size_t *n, struct
 	return append(&parts, ports, n, f);
 }
 
-/* Families that an address stands for: 1 IPv4, 2 IPv6, 3 both. */
-static unsigned families(const char *address)
-{
-	return !*address ? 3 : strchr(address, ':') ? 2 : 1;
-}
-
-static bool is_wildcard(const char *address)
-{
-	return !*address || !strcmp(address, "0.0.0.0") || !strcmp(address, "::");
-}
-
-bool port_spec_collide(const struct box_port *a, const struct box_port *b)
-{
-	if (a->protocol != b->protocol || !a->host_port || a->host_port != b->host_port || a->host_port_last || b->host_port_last)
-		return false;
-	if (!(families(a->host_address) & families(b->host_address)))
-		return false;
-	return is_wildcard(a->host_address) || is_wildcard(b->host_address) || !strcmp(a->host_address, b->host_address);
-}
-
 /* For the check of thousands of ports: those that can collide come to lie beside each other. */
 static int compare_ports(const void *a, const void *b)
 {
@@ -234,7 +214,7 @@ int port_spec_check(const struct box_port *ports, size_t n, struct failure *f)
 	}
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = i + 1; sorted[i].host_port && k < n && compare_ports(&sorted[i], &sorted[k]) == 0; k++) {
-			if (!port_spec_collide(&sorted[i], &sorted[k]))
+			if (!box_ports_collide(&sorted[i], &sorted[k]))
 				continue;
 			port_spec_host(&sorted[i], host);
 			return fail(f, EXIT_USAGE, "port %s/%s is published twice in one command: to %u and to %u", host,

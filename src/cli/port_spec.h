@@ -19,8 +19,6 @@
 
 /* Append what `spec` says to the array; the same mapping again is left out. EXIT_USAGE and the rule that it breaks. */
 int port_spec_parse(const char *spec, struct box_port **ports, size_t *n, struct failure *f);
-/* Whether both cannot be bound at once. Ports still to be chosen collide with none. */
-bool port_spec_collide(const struct box_port *a, const struct box_port *b);
 /* Two different mappings of one host port: EXIT_USAGE. */
 int port_spec_check(const struct box_port *ports, size_t n, struct failure *f);
 /* "80/tcp", as images expose it: 0, or -1 when it is something else (a range, sctp). */

@@ -90,22 +90,20 @@ void session_terminal_size(uint16_t *ret_columns, uint16_t *ret_rows)
 static int send_size(struct relay *r)
 {
 	uint16_t columns, rows;
-	uint8_t payload[4];
+	uint8_t payload[FRAME_NUMBERS];
 
 	session_terminal_size(&columns, &rows);
 	if (!columns || !rows)
 		return 0;
-	payload[0] = (uint8_t)columns;
-	payload[1] = (uint8_t)(columns >> 8);
-	payload[2] = (uint8_t)rows;
-	payload[3] = (uint8_t)(rows >> 8);
+	frame_pack_size(payload, columns, rows);
 	return frame_buffer_add(&r->out, FRAME_RESIZE, payload, sizeof(payload));
 }
 
 static int send_signal(struct relay *r, uint32_t number)
 {
-	uint8_t payload[4] = { (uint8_t)number, (uint8_t)(number >> 8), 0, 0 };
+	uint8_t payload[FRAME_NUMBERS];
 
+	frame_pack_signal(payload, number);
 	return frame_buffer_add(&r->out, FRAME_SIGNAL, payload, sizeof(payload));
 }
 

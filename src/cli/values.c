@@ -4,11 +4,9 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "base/io.h"
@@ -20,28 +18,8 @@
 
 int value_parse_signal(const char *s, int *ret, struct failure *f)
 {
-	const char *name = strncasecmp(s, "SIG", 3) ? s : s + 3;
-	int64_t number;
-
-	if (text_to_int(s, 1, SIGRTMAX, &number) == 0) {
-		*ret = (int)number;
-		return 0;
-	}
-	for (int n = 1; n < NSIG; n++) {
-		const char *known = sigabbrev_np(n);
-
-		if (known && !strcasecmp(known, name)) {
-			*ret = n;
-			return 0;
-		}
-	}
-	if (!strncasecmp(name, "RTMIN", 5)) {
-		if (!name[5] || (name[5] == '+' && text_to_int(name + 6, 0, SIGRTMAX - SIGRTMIN, &number) == 0)) {
-			*ret = SIGRTMIN + (name[5] ? (int)number : 0);
-			return 0;
-		}
-	}
-	return fail(f, EXIT_USAGE, "unknown signal \"%s\"", s);
+	*ret = text_to_signal(s);
+	return *ret ? 0 : fail(f, EXIT_USAGE, "unknown signal \"%s\"", s);
 }
 
 int value_parse_cpus(const char *s, unsigned max, unsigned *ret, struct failure *f)

@@ -12,6 +12,7 @@
  */
 #include "guest/process.h"
 
+#include <a3s/agent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -306,7 +307,7 @@ static int run_program(struct spec *spec, const struct user *user, struct failur
 
 	if (add_home(spec, user) < 0)
 		return fail(f, EXIT_USAGE, "out of memory");
-	if (find_program(spec->argv[0], spec_env(spec, "PATH", SPEC_PATH_DEFAULT), path, sizeof(path), f) < 0)
+	if (find_program(spec->argv[0], spec_env(spec, "PATH", AGENT_PATH_DEFAULT), path, sizeof(path), f) < 0)
 		return -1;
 	reset_signals();
 	close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/spec.h"
 
+#include <a3s/agent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static int add_default(struct spec *spec, const char *name, const char *value)
 
 static int add_defaults(struct spec *spec, const char *hostname)
 {
-	if (add_default(spec, "PATH", SPEC_PATH_DEFAULT) < 0 || add_default(spec, "HOSTNAME", hostname) < 0)
+	if (add_default(spec, "PATH", AGENT_PATH_DEFAULT) < 0 || add_default(spec, "HOSTNAME", hostname) < 0)
 		return -1;
 	return spec->tty ? add_default(spec, "TERM", "xterm") : 0;
 }

@@ -8,8 +8,6 @@
 
 #include "base/err.h"
 
-#define SPEC_PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 /**
  * struct spec - all strings owned
  * @argv:	NULL-terminated, at least one

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The image's configuration: OCI image-spec, config.md. */
+#include <a3s/agent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,26 +10,6 @@
 #include "base/own.h"
 #include "base/text.h"
 #include "image/manifest.h"
-
-/* "SIGQUIT", "QUIT", "3", "SIGRTMIN+3". 0: none that we know. */
-static int signal_parse(const char *text)
-{
-	int64_t number, offset;
-
-	if (text_to_int(text, 1, SIGRTMAX, &number) == 0)
-		return (int)number;
-	if (text_starts(text, "SIG"))
-		text += 3;
-	if (text_starts(text, "RTMIN+") && text_to_int(text + 6, 0, SIGRTMAX - SIGRTMIN, &offset) == 0)
-		return SIGRTMIN + (int)offset;
-	for (int i = 1; i < NSIG; i++) {
-		const char *name = sigabbrev_np(i);
-
-		if (name && strcmp(name, text) == 0)
-			return i;
-	}
-	return 0;
-}
 
 /* Keys of an object, or "key=value" of an object of strings. NULL: no memory. */
 static char **strv_from_object(const json_t *object, bool values)
@@ -67,7 +47,7 @@ static int parse_runtime(const json_t *config, struct image *ret, struct failure
 	ret->labels = strv_from_object(json_object_get(config, "Labels"), true);
 	ret->workdir = strdup(json_str(config, "WorkingDir", ""));
 	ret->user = strdup(json_str(config, "User", ""));
-	ret->stop_signal = signal_parse(json_str(config, "StopSignal", ""));
+	ret->stop_signal = text_to_signal(json_str(config, "StopSignal", ""));
 	if (!ret->entrypoint || !ret->command || !ret->env || !ret->exposed || !ret->volumes || !ret->labels || !ret->workdir ||
 	    !ret->user)
 		return fail_errno(f, EXIT_FAILED, ENOMEM, "read an image's configuration");
@@ -133,7 +113,7 @@ char *config_make(const char *diff_id)
 
 	(void)platform_parse(NULL, &host, &ignored);
 	root = json_pack("{s:s, s:s, s:{s:[s], s:[s]}, s:{s:s, s:[s]}, s:[{s:s}]}", "architecture", host.architecture, "os", host.os,
-			 "config", "Env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "Cmd", "/bin/sh", "rootfs",
+			 "config", "Env", "PATH=" AGENT_PATH_DEFAULT, "Cmd", "/bin/sh", "rootfs",
 			 "type", "layers", "diff_ids", diff_id, "history", "created_by", "imported root file system");
 	return root ? json_dumps(root, JSON_COMPACT) : NULL;
 }

@@ -8,11 +8,11 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "a3s/kernel.h"
 #include "accel.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
@@ -40,14 +40,6 @@ static int verdict(struct accel_verdict *v, enum accel_kind kind, const char *re
 	v->kind = kind;
 	snprintf(v->reason, sizeof(v->reason), "%s", reason);
 	return 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
 static void read_boot_id(char ret[static 64])
@@ -126,7 +118,7 @@ static enum probe_outcome probe_watch(struct console *console, int64_t deadline)
 	bool open = true;
 
 	while (open && !console_contains(console, KERNEL_INIT_UP)) {
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_now_ms();
 
 		if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR))
 			return PROBE_LATE;
@@ -168,7 +160,7 @@ static int probe_run(const struct accel_basis *basis, struct accel_verdict *ret)
 	_cleanup_close_ int pidfd = -1, words = -1;
 	_cleanup_(console_close) struct console console = CONSOLE_NULL;
 	int console_fds[2], words_fds[2], r;
-	int64_t start = now_ms();
+	int64_t start = clock_now_ms();
 	enum probe_outcome outcome;
 	pid_t pid;
 
@@ -187,7 +179,7 @@ static int probe_run(const struct accel_basis *basis, struct accel_verdict *ret)
 	outcome = probe_watch(&console, start + ACCEL_PROBE_MS);
 	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 	waitpid(pid, NULL, 0);
-	probe_judge(outcome, now_ms() - start, words, ret);
+	probe_judge(outcome, clock_now_ms() - start, words, ret);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "a3s/agent.h"
 #include "agent_client.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -153,7 +154,7 @@ static void agent_on_io(struct loop_io *io, uint32_t events)
 static void agent_try(struct agent_client *client)
 {
 	char line[32];
-	int size = snprintf(line, sizeof(line), "CONNECT %u\n", client->port);
+	int size = snprintf(line, sizeof(line), AGENT_CONNECT, client->port);
 
 	client->fd = io_unix_connect(client->path);
 	if (client->fd < 0 || io_set_nonblock(client->fd, true) < 0 ||

@@ -17,9 +17,9 @@
 
 static int check_size(const struct life *life, struct failure *f)
 {
-	if (life->config.memory < QEMU_MEMORY_MIN)
+	if (life->config.memory < BOX_MEMORY_MIN)
 		return fail(f, EXIT_USAGE, "%lld MiB of memory are too few: the guest needs at least %lld (-m %lldm)",
-			    (long long)(life->config.memory >> 20), QEMU_MEMORY_MIN >> 20, QEMU_MEMORY_MIN >> 20);
+			    (long long)(life->config.memory >> 20), BOX_MEMORY_MIN >> 20, BOX_MEMORY_MIN >> 20);
 	if (life->config.cpus > QEMU_CPUS_MAX)
 		return fail(f, EXIT_USAGE, "%u CPUs are too many: at most %u", life->config.cpus, QEMU_CPUS_MAX);
 	return 0;
@@ -135,8 +135,8 @@ static int open_log(struct life *life, struct failure *f)
 	int r = box_path(&life->home, c->id, "log.json", path);
 
 	if (r == 0)
-		r = log_file_open(&life->streams.log, path, c->log_max_size > 0 ? c->log_max_size : 10 << 20,
-				  c->log_max_files ? c->log_max_files : 3);
+		r = log_file_open(&life->streams.log, path, c->log_max_size > 0 ? c->log_max_size : BOX_LOG_MAX_SIZE,
+				  c->log_max_files ? c->log_max_files : BOX_LOG_MAX_FILES);
 	return r < 0 ? fail_errno(f, EXIT_USAGE, r, "cannot open the box's log %s", path) : 0;
 }
 

@@ -17,24 +17,12 @@
 
 #define TCP_LISTEN_STATE 0x0a
 
-static bool is_wildcard(const char *address)
-{
-	return !*address || strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
-}
-
-static bool ports_collide(const struct box_port *wanted, const struct box_port *bound)
-{
-	return wanted->protocol == bound->protocol && wanted->host_port == bound->host_port &&
-	       (is_wildcard(wanted->host_address) || is_wildcard(bound->host_address) ||
-		strcmp(wanted->host_address, bound->host_address) == 0);
-}
-
 static bool entry_holds(const struct box_entry *entry, const struct box_port *port)
 {
 	if (!box_status_is_alive(entry->state.status))
 		return false;
 	for (size_t i = 0; i < entry->state.n_bound; i++)
-		if (ports_collide(port, &entry->state.bound[i]))
+		if (box_ports_collide(port, &entry->state.bound[i]))
 			return true;
 	return false;
 }

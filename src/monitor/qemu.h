@@ -13,8 +13,6 @@
 #include "monitor/accel.h"
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
-/* What the guest's kernel and initramfs need to come up at all. */
-#define QEMU_MEMORY_MIN (96LL << 20)
 #define QEMU_CPUS_MAX 64u
 
 /* Where a hot-plugged device of ours sits; root ports are called "port1" to "port8". */

@@ -48,7 +48,7 @@ static void on_signal(struct life *life, struct client *client, const json_t *re
 
 static void on_stop(struct life *life, struct client *client, const json_t *request)
 {
-	int64_t signal = json_int(request, "signal", SIGTERM), timeout = json_int(request, "timeout", 10);
+	int64_t signal = json_int(request, "signal", SIGTERM), timeout = json_int(request, "timeout", BOX_STOP_TIMEOUT);
 
 	if (!is_signal(signal) || timeout > 1 << 20) {
 		client_reply_error(client, "no such signal or time", 125);

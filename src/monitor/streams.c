@@ -154,10 +154,9 @@ void streams_send(struct streams *s, enum frame_type type, const void *payload, 
 
 void streams_signal(struct streams *s, int signal)
 {
-	uint8_t payload[4];
-	struct wire w = wire_writer(payload, sizeof(payload));
+	uint8_t payload[FRAME_NUMBERS];
 
-	wire_put_le32(&w, (uint32_t)signal);
+	frame_pack_signal(payload, (uint32_t)signal);
 	streams_send(s, FRAME_SIGNAL, payload, sizeof(payload));
 }
 

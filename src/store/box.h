@@ -13,6 +13,11 @@
 #define BOX_ID_LENGTH 64
 #define BOX_SHORT_LENGTH 12
 #define BOX_NAME_MAX 64
+#define BOX_MEMORY_MIN (96LL << 20) /* bytes: kernel, initramfs and agent with some room for a program */
+/* Where neither flag nor image says anything. */
+#define BOX_LOG_MAX_SIZE (10LL << 20)
+#define BOX_LOG_MAX_FILES 3
+#define BOX_STOP_TIMEOUT 10
 
 enum box_network { BOX_NETWORK_TSI, BOX_NETWORK_NONE };
 enum box_protocol { BOX_TCP, BOX_UDP };
@@ -89,7 +94,7 @@ struct box_state {
 	size_t n_bound;
 };
 
-#define BOX_CONFIG_NULL { .stop_timeout = 10 }
+#define BOX_CONFIG_NULL { .stop_timeout = BOX_STOP_TIMEOUT }
 #define BOX_STATE_NULL { 0 }
 
 void box_config_deinit(struct box_config *config);
@@ -103,8 +108,12 @@ const char *box_status_name(enum box_status status);   /* docker's words: create
 bool box_status_is_alive(enum box_status status);
 const char *box_network_name(enum box_network network);
 const char *box_protocol_name(enum box_protocol protocol);
+/* Whether both cannot be bound at once. Ports still to be chosen collide with none. */
+bool box_ports_collide(const struct box_port *a, const struct box_port *b);
 bool box_id_is_valid(const char *id);		       /* 64 lower-case hexadecimal digits */
 bool box_name_is_valid(const char *name);	       /* letter or digit first, then letters digits _ . -, at most 64 */
+/* Whether a new box may have the name: valid, and no other box's. -1 and a sentence, code 125. */
+int box_check_name(const struct home *home, const char *name, struct failure *f);
 /* "$A3S_HOME/boxes/<id>/<file>" and "<runtime>/<short id>/<file>"; file "" gives the directory. */
 int box_path(const struct home *home, const char *id, const char *file, char ret[static PATH_MAX]);
 int box_runtime_path(const struct home *home, const char *id, const char *file, char ret[static PATH_MAX]);

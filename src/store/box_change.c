@@ -68,20 +68,24 @@ static int choose_name(const struct home *home, struct box_config *config, struc
 	return fail(f, EXIT_USAGE, "no free name found: give one with --name");
 }
 
-static int check_name(const struct home *home, struct box_config *config, struct failure *f)
+int box_check_name(const struct home *home, const char *name, struct failure *f)
 {
 	char holder[BOX_ID_LENGTH + 1];
 
-	if (!config->name)
-		return choose_name(home, config, f);
-	if (!box_name_is_valid(config->name))
+	if (!box_name_is_valid(name))
 		return fail(f, EXIT_USAGE,
 			    "invalid name \"%.80s\": a letter or digit first, then letters, digits, \"_\", \".\" or \"-\", at most %d",
-			    config->name, BOX_NAME_MAX);
-	if (box_find_name(home, config->name, holder) == 0)
-		return fail(f, EXIT_USAGE, "the name \"%s\" is in use by box %.12s: remove that box, or choose another name",
-			    config->name, holder);
+			    name, BOX_NAME_MAX);
+	if (box_find_name(home, name, holder) == 0)
+		return fail(f, EXIT_USAGE, "the name \"%s\" is in use by box %.12s: remove that box, or choose another name", name, holder);
 	return 0;
+}
+
+static int check_name(const struct home *home, struct box_config *config, struct failure *f)
+{
+	if (!config->name)
+		return choose_name(home, config, f);
+	return box_check_name(home, config->name, f);
 }
 
 static int write_new(const char *directory, const char *file, json_t *json)

@@ -130,7 +130,7 @@ static void collisions_are_seen(void **state)
 
 		assert_int_equal(port_spec_parse(pairs[i].one, &one, &n, &f), 0);
 		assert_int_equal(port_spec_parse(pairs[i].other, &other, &m, &f), 0);
-		if (port_spec_collide(one, other) != pairs[i].collide || port_spec_collide(other, one) != pairs[i].collide)
+		if (box_ports_collide(one, other) != pairs[i].collide || box_ports_collide(other, one) != pairs[i].collide)
 			fail_msg("%s and %s", pairs[i].one, pairs[i].other);
 	}
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mount.h>
 
+#include "a3s/agent.h"
 #include "base/own.h"
 #include "base/text.h"
 #include "guest/mounts.h"
@@ -70,7 +71,7 @@ static void what_is_not_said_has_dockers_defaults(void **state)
 	assert_int_equal(strv_length(spec.argv), 2);
 	assert_string_equal(spec.cwd, "/");
 	assert_string_equal(spec.user, "");
-	assert_string_equal(spec_env(&spec, "PATH", ""), SPEC_PATH_DEFAULT);
+	assert_string_equal(spec_env(&spec, "PATH", ""), AGENT_PATH_DEFAULT);
 	assert_string_equal(spec_env(&spec, "HOSTNAME", ""), "box1");
 	assert_null(spec_env(&spec, "TERM", NULL));
 	assert_false(spec.init || spec.tty || spec.stdin_open || spec.privileged);
