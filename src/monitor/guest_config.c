@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -7,10 +8,7 @@
 #include "base/own.h"
 #include "base/text.h"
 #include "guest_config.h"
-
-#define GUEST_ADDRESS "192.0.0.8"
-#define RESOLVER_ADDRESS "192.0.0.9"
-#define HOST_GATEWAY_ADDRESS "192.0.0.10"
+#include "tsi/tsi_protocol.h"
 
 static const char hosts_head[] = "127.0.0.1\tlocalhost\n"
 				 "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -18,6 +16,15 @@ static const char hosts_head[] = "127.0.0.1\tlocalhost\n"
 				 "ff00::\tip6-mcastprefix\n"
 				 "ff02::1\tip6-allnodes\n"
 				 "ff02::2\tip6-allrouters\n";
+
+/* An address of the protocol, in host order. */
+static void put_address(FILE *out, const char *before, uint32_t address)
+{
+	const struct in_addr in = { htonl(address) };
+	char text[INET_ADDRSTRLEN];
+
+	fprintf(out, "%s%s", before, inet_ntop(AF_INET, &in, text, sizeof(text)));
+}
 
 /* "name:address": the address may itself have colons, and brackets. */
 static void put_host(FILE *out, const char *entry)
@@ -33,9 +40,10 @@ static void put_host(FILE *out, const char *entry)
 		n -= 2;
 	}
 	if (strcmp(address, "host-gateway") == 0)
-		fprintf(out, "%s\t%.*s\n", HOST_GATEWAY_ADDRESS, (int)name_length, entry);
+		put_address(out, "", TSI_ADDRESS_HOST);
 	else
-		fprintf(out, "%.*s\t%.*s\n", (int)n, address, (int)name_length, entry);
+		fprintf(out, "%.*s", (int)n, address);
+	fprintf(out, "\t%.*s\n", (int)name_length, entry);
 }
 
 char *guest_config_hosts(const struct box_config *config)
@@ -49,12 +57,14 @@ char *guest_config_hosts(const struct box_config *config)
 	fputs(hosts_head, out);
 	for (char **h = config->hosts; h && *h; h++)
 		put_host(out, *h);
-	if (config->hostname && *config->hostname)
-		fprintf(out, "%s\t%s\n", config->network == BOX_NETWORK_NONE ? "127.0.0.1" : GUEST_ADDRESS, config->hostname);
+	if (config->hostname && *config->hostname) {
+		put_address(out, "", config->network == BOX_NETWORK_NONE ? INADDR_LOOPBACK : TSI_ADDRESS_GUEST);
+		fprintf(out, "\t%s\n", config->hostname);
+	}
 	return fclose(out) == 0 ? text : NULL;
 }
 
-/* The rest of each of the host's lines "keyword rest", one after the other. */
+/* The host's lines that begin with a keyword, whole, in their order. */
 static void put_host_lines(FILE *out, const char *host_text, const char *keyword)
 {
 	size_t n = strlen(keyword);
@@ -87,7 +97,8 @@ char *guest_config_resolv_conf(const struct box_config *config, const char *host
 	out = open_memstream(&text, &size);
 	if (!out)
 		return NULL;
-	fputs("nameserver " RESOLVER_ADDRESS "\n", out);
+	put_address(out, "nameserver ", TSI_ADDRESS_RESOLVER);
+	fputc('\n', out);
 	if (!config->dns_search || !*config->dns_search) {
 		put_host_lines(out, host_text, "search");
 		put_host_lines(out, host_text, "domain");
@@ -129,11 +140,14 @@ static json_t *tmpfs_to_json(char *const *entries)
 	return object;
 }
 
-/* Takes text. NULL: no memory, or no UTF-8. */
+/* Takes text. The host's resolv.conf may have bytes that JSON cannot hold. NULL: no memory. */
 static json_t *text_to_json(char *text)
 {
-	json_t *value = text ? json_string(text) : NULL;
+	json_t *value;
 
+	if (text)
+		text_mend_utf8(text);
+	value = text ? json_string(text) : NULL;
 	free(text);
 	return value;
 }

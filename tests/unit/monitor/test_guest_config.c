@@ -87,6 +87,17 @@ static void test_configure(void **state)
 	assert_true(json_int(first, "time_ns", 0) > 1000000000000000000LL);
 }
 
+/* A line of the host's resolv.conf that JSON cannot hold must not cost the box its configuration. */
+static void test_foreign_resolv_conf(void **state)
+{
+	struct box_config config = config_of(BOX_NETWORK_TSI);
+	struct guest_facts facts = { .layers = 1, .host_resolv_conf = "search caf\xe9.test\n" };
+	_cleanup_json_ json_t *request = guest_config_configure(&config, &facts);
+
+	assert_non_null(request);
+	assert_string_equal(json_str(request, "resolv_conf", ""), "nameserver 192.0.0.9\nsearch caf?.test\n");
+}
+
 static void test_main(void **state)
 {
 	char *argv[] = { hostname, NULL };
@@ -109,7 +120,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_resolv_conf),
-		cmocka_unit_test(test_configure),
+		cmocka_unit_test(test_configure), cmocka_unit_test(test_foreign_resolv_conf),
 		cmocka_unit_test(test_main),
 	};
 
