@@ -20,7 +20,7 @@ int io_replace_file(const char *path, const void *data, size_t size, mode_t mode
 int io_make_dirs(const char *path, mode_t mode);
 /* Remove a tree without following links out of it. A missing path is 0. */
 int io_remove_tree(const char *path);
-/* Append printf text to a path buffer of PATH_MAX; -ENAMETOOLONG when it does not fit. */
+/* printf into a path buffer of `size` bytes; -ENAMETOOLONG when it does not fit. */
 int io_path(char *ret_path, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* AF_UNIX stream sockets, close-on-exec. Paths longer than sun_path (108 bytes) work through /proc/self/fd. */

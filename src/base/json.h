@@ -23,7 +23,8 @@ char **json_strv(const json_t *object, const char *key);
 /* NULL-terminated vector -> new array. NULL vector: an empty array. NULL: no memory, or a string is not UTF-8. */
 json_t *json_from_strv(char *const *v);
 
-/* Read a whole file of at most 16 MiB. 0; -ENOENT without a sentence's being an error; -EBADMSG with the place in f. */
+/* Read a whole file of at most 16 MiB. 0; else a sentence and -ENOENT (no file: the caller may take that for an answer), -EBADMSG (not
+ * JSON: the sentence has the place) or another negative errno. */
 int json_read_file(const char *path, json_t **ret, struct failure *f);
 /* Indented, keys in insertion order, replaced atomically. */
 int json_write_file(const char *path, const json_t *value, mode_t mode);

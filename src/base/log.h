@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Log of the long-lived programs: one line on stderr, "<level>program[pid]: sentence", errno preserved.
- * Libraries return, programs speak: below the programs' own files nothing logs above LOG_DEBUG.
+ * Libraries return, programs speak: below the programs' own files nothing logs above LOG_LEVEL_DEBUG.
  */
 #pragma once
 
