@@ -17,7 +17,11 @@ shift 3 2>/dev/null || shift $#
 files=("$@")
 [ "${#files[@]}" -gt 0 ] || files=("$here"/*.bats)
 : "${A3S_TEST_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/a3s-box/test-images}"
-IMAGES="busybox probe nginx redis postgres python3"
+IMAGES="busybox probe nginx redis postgres python3 tools java"
+# What the pass as an ordinary user needs of them.
+[ "$tag" != user ] || IMAGES="busybox probe nginx python3"
+# Seconds that a file may take.
+[ "${A3S_SCALE:-1/16}" = 1 ] && limit=7200 || limit=1200
 A3S_TESTS=$top/tests
 export A3S_TESTS LC_ALL=C
 
@@ -101,13 +105,14 @@ done
 passed=0 failed=0 skipped=0
 for file in "${files[@]}"; do
 	name=$(basename "$file" .bats)
+	file=$here/$name.bats
 	filter=()
 	[ -z "$tag" ] || filter+=(--filter-tags "$tag")
 	[ -z "${A3S_TEST_FILTER:-}" ] || filter+=(--filter "$A3S_TEST_FILTER")
 	grep -q "_tags=.*$tag" "$file" || [ -z "$tag" ] || continue
 	started=$SECONDS
 	echo "-- $name"
-	"${as_user[@]}" timeout -k 30 "${A3S_FILE_LIMIT:-1200}" bats --tap --timing "${filter[@]}" "$A3S_TESTS/e2e/$name.bats" </dev/null 2>&1 |
+	"${as_user[@]}" timeout -k 30 "${A3S_FILE_LIMIT:-$limit}" bats --tap --timing "${filter[@]}" "$A3S_TESTS/e2e/$name.bats" </dev/null 2>&1 |
 		tee "$results/$name.tap" | grep -vE '^[0-9]+\.\.[0-9]+$'
 	p=$(grep -cE '^ok [0-9]+ ' "$results/$name.tap")
 	s=$(grep -cE '^ok [0-9]+ .*# skip' "$results/$name.tap")

@@ -48,6 +48,7 @@ if [ "$1" = --customize ]; then
 	exit 0
 fi
 
+# Alternatives of some packages link manual pages, which are left out, and want their directory.
 debian_tar() {
 	local mode=root
 	[ "$(id -u)" = 0 ] || mode=unshare
@@ -56,6 +57,7 @@ debian_tar() {
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
 		--dpkgopt='path-exclude=/usr/lib/x86_64-linux-gnu/libLLVM*' --dpkgopt='path-exclude=/usr/lib/postgresql/15/lib/bitcode/*' \
+		--essential-hook='mkdir -p "$1/usr/share/man/man1"' \
 		--customize-hook="'$here/build.sh' --customize $1 \"\$1\"" bookworm "$2" </dev/null >"$work/log" 2>&1 ||
 		{ tail -n 30 "$work/log" >&2; die "mmdebstrap failed for $1"; }
 }
