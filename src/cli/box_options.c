@@ -290,12 +290,16 @@ static int build_exposed(const struct box_options *o, const struct image *image,
 static int build_size(const struct box_options *o, struct box_config *c, struct failure *f)
 {
 	long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 	unsigned max = host_cpus < 1 ? 1 : (unsigned)host_cpus;
 
 	c->cpus = MIN(2u, max);
 	if (o->cpus && value_parse_cpus(o->cpus, max, &c->cpus, f) < 0)
 		return fail_wrap(f, "--cpus");
 	c->memory = o->memory ? o->memory : MEMORY_DEFAULT;
+	if (pages > 0 && c->memory / page > pages)
+		return fail(f, EXIT_USAGE, "--memory: %lldm is more than this host's %lldm", (long long)(c->memory >> 20),
+			    (long long)(pages * page >> 20));
 	if (c->memory < BOX_MEMORY_MIN)
 		return fail(f, EXIT_USAGE, "--memory: a microVM needs at least %lldm", BOX_MEMORY_MIN >> 20);
 	return 0;

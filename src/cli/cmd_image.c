@@ -113,7 +113,7 @@ static int load(struct cli *cli, void *options, char **args, struct failure *f)
 	int r;
 
 	if (!o->input && isatty(STDIN_FILENO))
-		return fail(f, EXIT_USAGE, "load: give an archive with -i FILE, or on standard input");
+		return fail(f, EXIT_USAGE, "give an archive with -i FILE, or on standard input");
 	pull_progress_init(&progress, o->quiet);
 	r = image_load(&cli->home, o->input ? o->input : "-", progress.progress.fn ? &progress.progress : NULL, print_loaded, NULL, f);
 	pull_progress_done(&progress);

@@ -81,7 +81,7 @@ static int ask(const char *prompt, bool hidden, char **ret, struct failure *f)
 	show_input();
 	if (n > 0)
 		(*ret)[strcspn(*ret, "\r\n")] = '\0';
-	return n > 0 && **ret ? 0 : fail(f, EXIT_USAGE, "login: no %s given", hidden ? "password" : "user name");
+	return n > 0 && **ret ? 0 : fail(f, EXIT_USAGE, "no %s given", hidden ? "password" : "user name");
 }
 
 static int login(struct cli *cli, void *options, char **args, struct failure *f)
@@ -91,9 +91,9 @@ static int login(struct cli *cli, void *options, char **args, struct failure *f)
 	_cleanup_free_ char *user = NULL, *password = NULL;
 
 	if (o->password && o->from_stdin)
-		return fail(f, EXIT_USAGE, "login: --password and --password-stdin exclude each other");
+		return fail(f, EXIT_USAGE, "--password and --password-stdin exclude each other");
 	if (o->from_stdin && !o->user)
-		return fail(f, EXIT_USAGE, "login: --password-stdin needs --username");
+		return fail(f, EXIT_USAGE, "--password-stdin needs --username");
 	if (o->password)
 		cli_warn("a password on the command line can be read by others; --password-stdin avoids that");
 	if (!o->user && ask("Username", false, &user, f) < 0)

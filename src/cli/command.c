@@ -31,22 +31,46 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
-/* docker's groups: `container X` and `box X` are X, but for the words that a group spells differently. */
+/* docker's groups: `image ls` is images, `container X` is mostly X. */
+static const struct {
+	const char *group, *word, *command;
+} grouped[] = {
+	{ "image", "inspect", "inspect" },	{ "image", "list", "images" },
+	{ "image", "load", "load" },		{ "image", "ls", "images" },
+	{ "image", "pull", "pull" },		{ "image", "remove", "rmi" },
+	{ "image", "rm", "rmi" },		{ "image", "tag", "tag" },
+	{ "container", "attach", "attach" },	{ "container", "create", "create" },
+	{ "container", "exec", "exec" },	{ "container", "inspect", "inspect" },
+	{ "container", "kill", "kill" },	{ "container", "list", "ps" },
+	{ "container", "logs", "logs" },	{ "container", "ls", "ps" },
+	{ "container", "port", "port" },	{ "container", "ps", "ps" },
+	{ "container", "restart", "restart" },	{ "container", "rm", "rm" },
+	{ "container", "run", "run" },		{ "container", "start", "start" },
+	{ "container", "stats", "stats" },	{ "container", "stop", "stop" },
+	{ "container", "wait", "wait" },
+};
+
 const struct command *command_find_grouped(const char *group, const char *name)
 {
-	static const struct {
-		const char *group, *name, *command;
-	} differing[] = {
-		{ "image", "ls", "images" }, { "image", "list", "images" }, { "image", "rm", "rmi" }, { "image", "remove", "rmi" },
-		{ "image", "pull", "pull" }, { "image", "load", "load" },   { "image", "tag", "tag" }, { "image", "inspect", "inspect" },
-		{ "container", "list", "ps" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(differing); i++) {
-		if (!strcmp(differing[i].group, group) && !strcmp(differing[i].name, name))
-			return command_find(differing[i].command);
+	for (size_t i = 0; i < ARRAY_SIZE(grouped); i++) {
+		if (!strcmp(grouped[i].group, group) && !strcmp(grouped[i].word, name))
+			return command_find(grouped[i].command);
 	}
-	return strcmp(group, "container") ? NULL : command_find(name);
+	return NULL;
+}
+
+bool command_is_group(const char *word)
+{
+	return !strcmp(word, "image") || !strcmp(word, "container");
+}
+
+void command_each_grouped(const char *group, void (*fn)(const char *word, const struct command *command, void *context),
+			  void *context)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(grouped); i++) {
+		if (!strcmp(grouped[i].group, group))
+			fn(grouped[i].word, command_find(grouped[i].command), context);
+	}
 }
 
 const struct command *command_nearest(const char *name)
@@ -103,6 +127,17 @@ void command_print_help(const struct command *command)
 		printf("\nOptions:\n");
 		option_each(&command->options, print_option, &width);
 	}
+}
+
+static void print_grouped(const char *word, const struct command *command, void *context)
+{
+	printf("  %-12s %s\n", word, command->summary);
+}
+
+void command_print_group(const char *group)
+{
+	printf("Usage:  a3s-box %s COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n", group);
+	command_each_grouped(group, print_grouped, NULL);
 }
 
 void command_print_overview(void)
@@ -209,7 +244,6 @@ int command_run(const struct command *command, struct cli *cli, char **argv)
 	if (command->defaults)
 		memcpy(options, command->defaults, command->options_size);
 	if (option_parse(&command->options, argv + 1, options, &help, &args, &f) < 0) {
-		fail_wrap(&f, "%s", command->name);
 		code = -1;
 	} else if (help) {
 		command_print_help(command);

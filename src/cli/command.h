@@ -15,7 +15,7 @@
 #include "store/home.h"
 
 /* What the shell offers for a command's arguments. */
-enum command_argument { ARGUMENT_NONE, ARGUMENT_BOX, ARGUMENT_RUNNING_BOX, ARGUMENT_IMAGE, ARGUMENT_FILE };
+enum command_argument { ARGUMENT_NONE, ARGUMENT_BOX, ARGUMENT_RUNNING_BOX, ARGUMENT_IMAGE, ARGUMENT_FILE, ARGUMENT_SHELL };
 
 #define ARGUMENTS_ANY 0x7fffffffu
 
@@ -51,7 +51,11 @@ const struct command *command_find(const char *name);
 const struct command *command_nearest(const char *name);
 /* The part of an `image ls`, `container rm`: the command, or NULL. */
 const struct command *command_find_grouped(const char *group, const char *name);
+bool command_is_group(const char *word);
+void command_each_grouped(const char *group, void (*fn)(const char *word, const struct command *command, void *context),
+			  void *context);
 void command_print_help(const struct command *command);
+void command_print_group(const char *group);
 void command_print_overview(void);
 /* Parse, check the number of arguments, run. argv[0] is the command's name. Returns the exit code; prints the sentence. */
 int command_run(const struct command *command, struct cli *cli, char **argv);

@@ -10,6 +10,7 @@
 #include "base/own.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/ps_filter.h"
 #include "image/image.h"
 #include "store/box.h"
 
@@ -72,19 +73,19 @@ static const char fish_script[] =
 	"end\n"
 	"complete -c a3s-box -f -a '(__a3s_box_complete)'\n";
 
+static const struct {
+	const char *shell, *script;
+} scripts[] = { { "bash", bash_script }, { "zsh", zsh_script }, { "fish", fish_script } };
+
 static int completion(struct cli *cli, void *options, char **args, struct failure *f)
 {
-	static const struct {
-		const char *shell, *script;
-	} scripts[] = { { "bash", bash_script }, { "zsh", zsh_script }, { "fish", fish_script } };
-
 	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
 		if (!strcmp(scripts[i].shell, args[0])) {
 			fputs(scripts[i].script, stdout);
 			return EXIT_DONE;
 		}
 	}
-	return fail(f, EXIT_USAGE, "completion: \"%s\" is none of bash, zsh, fish", args[0]);
+	return fail(f, EXIT_USAGE, "\"%s\" is none of bash, zsh, fish", args[0]);
 }
 
 /**
@@ -147,6 +148,26 @@ static void offer_images(struct cli *cli, const struct words *w)
 	image_list_free(list, n);
 }
 
+/* A value behind a flag, with "--flag=" before it when that is in the same word. */
+static void offer_word(const struct words *w, const char *value, const char *prefix)
+{
+	char whole[80];
+
+	snprintf(whole, sizeof(whole), "%s%s", prefix, value);
+	if (text_starts(whole, w->current))
+		printf("%s%s\t\n", w->value_prefix, whole);
+}
+
+static void offer_filters(const struct words *w)
+{
+	const char *word;
+
+	for (size_t i = 0; (word = ps_filter_key(i)); i++)
+		offer_word(w, word, "");
+	for (size_t i = 0; text_starts(w->current, "status=") && (word = ps_filter_status(i)); i++)
+		offer_word(w, word, "status=");
+}
+
 static void offer_value(const struct words *w)
 {
 	static const struct {
@@ -157,15 +178,14 @@ static void offer_value(const struct words *w)
 		{ "signal", { "TERM", "KILL", "HUP", "INT" } }, { "stop-signal", { "TERM", "KILL", "HUP", "INT" } },
 		{ "type", { "box", "image" } },		   { "log-opt", { "max-size=", "max-file=" } },
 	};
-	const char *argument = w->wants_value->argument;
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		for (size_t k = 0; !strcmp(known[i].flag, w->wants_value->flag) && k < 4 && known[i].values[k]; k++) {
-			if (text_starts(known[i].values[k], w->current))
-				printf("%s%s\t\n", w->value_prefix, known[i].values[k]);
-		}
+		for (size_t k = 0; !strcmp(known[i].flag, w->wants_value->flag) && k < 4 && known[i].values[k]; k++)
+			offer_word(w, known[i].values[k], "");
 	}
-	if (!strcmp(argument, "FILE"))
+	if (!strcmp(w->wants_value->flag, "filter"))
+		offer_filters(w);
+	if (!strcmp(w->wants_value->argument, "FILE"))
 		puts(":files");
 }
 
@@ -187,6 +207,10 @@ static void offer_arguments(struct cli *cli, const struct command *command, cons
 		break;
 	case ARGUMENT_FILE:
 		puts(":files");
+		break;
+	case ARGUMENT_SHELL:
+		for (size_t i = 0; i < ARRAY_SIZE(scripts); i++)
+			offer(w, scripts[i].shell, "shell");
 		break;
 	}
 }
@@ -245,20 +269,40 @@ static void split_value(const struct command *command, struct words *w, char pre
 	w->current = equals + 1;
 }
 
+static void offer_grouped(const char *word, const struct command *command, void *context)
+{
+	offer(context, word, command->summary);
+}
+
+static void offer_commands(const struct words *w)
+{
+	for (size_t i = 0; commands[i]; i++) {
+		if (!commands[i]->hidden)
+			offer(w, commands[i]->name, commands[i]->summary);
+	}
+	offer(w, "container", "Commands for boxes");
+	offer(w, "image", "Commands for images");
+}
+
 static int complete_words(struct cli *cli, void *options, char **args, struct failure *f)
 {
-	struct words w = { .current = args[0] ? args[0] : "", .value_prefix = "" };
+	const char *group = args[0] && command_is_group(args[0]) ? args[0] : NULL;
+	struct words w = { .current = "", .value_prefix = "" };
 	const struct command *command;
 	char prefix[80];
 
 	if (!args[0] || !args[1]) {
-		for (size_t i = 0; commands[i]; i++) {
-			if (!commands[i]->hidden)
-				offer(&w, commands[i]->name, commands[i]->summary);
-		}
+		w.current = args[0] ? args[0] : "";
+		offer_commands(&w);
 		return EXIT_DONE;
 	}
-	command = command_find(args[0]);
+	if (group && !args[2]) {
+		w.current = args[1];
+		command_each_grouped(group, offer_grouped, &w);
+		return EXIT_DONE;
+	}
+	args += group != NULL;
+	command = group ? command_find_grouped(group, args[0]) : command_find(args[0]);
 	if (!command)
 		return EXIT_DONE;
 	read_words(command, args + 1, &w);
@@ -278,7 +322,7 @@ const struct command cmd_completion = {
 	.usage = "bash|zsh|fish",
 	.min_args = 1,
 	.max_args = 1,
-	.argument = ARGUMENT_NONE,
+	.argument = ARGUMENT_SHELL,
 	.no_home = true,
 	.run = completion,
 };

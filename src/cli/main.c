@@ -15,10 +15,17 @@ static const char *const later[] = {
 	"stack", "swarm", "system", "top", "trust", "unpause", "update", "volume",
 };
 
-static bool comes_later(const char *word)
+/* The same in its groups. */
+static const char *const later_grouped[] = {
+	"image build", "image history", "image import", "image prune", "image push", "image save", "container commit",
+	"container cp", "container diff", "container export", "container pause", "container prune", "container rename",
+	"container top", "container unpause", "container update",
+};
+
+static bool is_among(const char *const *words, size_t n, const char *word)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
-		if (strcmp(later[i], word) == 0)
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(words[i], word) == 0)
 			return true;
 	return false;
 }
@@ -28,12 +35,33 @@ static int fail_unknown(const char *word)
 	const struct command *nearest = command_nearest(word);
 	struct failure f = { 0 };
 
-	if (comes_later(word))
+	if (is_among(later, ARRAY_SIZE(later), word))
 		fail(&f, EXIT_USAGE, "not supported yet: %s", word);
 	else if (nearest)
 		fail(&f, EXIT_USAGE, "unknown command: %s; the nearest that exists is \"%s\"", word, nearest->name);
 	else
 		fail(&f, EXIT_USAGE, "unknown command: %s; --help lists the commands", word);
+	return cli_report(&f);
+}
+
+/* `image ls`, `container rm`: argv begins with the group. */
+static int run_grouped(struct cli *cli, char **argv)
+{
+	const struct command *command = argv[1] ? command_find_grouped(argv[0], argv[1]) : NULL;
+	struct failure f = { 0 };
+	char both[80];
+
+	if (command)
+		return command_run(command, cli, argv + 1);
+	if (!argv[1] || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		command_print_group(argv[0]);
+		return EXIT_DONE;
+	}
+	snprintf(both, sizeof(both), "%s %s", argv[0], argv[1]);
+	if (is_among(later_grouped, ARRAY_SIZE(later_grouped), both))
+		fail(&f, EXIT_USAGE, "not supported yet: %s", both);
+	else
+		fail(&f, EXIT_USAGE, "unknown command: %s; %s --help lists the commands", both, argv[0]);
 	return cli_report(&f);
 }
 
@@ -66,8 +94,8 @@ int main(int argc, char **argv)
 		printf("a3s-box version %s\n", A3S_VERSION);
 		return EXIT_DONE;
 	}
-	if (argc > 2 && (command = command_find_grouped(word, argv[2])))
-		return command_run(command, &cli, argv + 2);
+	if (command_is_group(word))
+		return run_grouped(&cli, argv + 1);
 	command = command_find(word);
 	return command ? command_run(command, &cli, argv + 1) : fail_unknown(word);
 }

@@ -85,6 +85,31 @@ try 125 names -f publish=0 <<<'a3s-box: --filter publish: "0" is not PORT[-PORT]
 try 125 names -f network=bridge <<<'a3s-box: --filter network: "bridge" is neither tsi nor none'
 try 125 names -f health=none <<<'a3s-box: not supported yet: --filter health'
 
+# -- mistakes: one line, without the command's name before a flag; what docker has is announced (C05)
+host=$(($(getconf _PHYS_PAGES) * $(getconf PAGESIZE) >> 20))
+try 125 a3s-box run --pubish 80:80 x <<<'a3s-box: unknown flag: --pubish; the nearest that exists is --publish'
+try 125 a3s-box run -m 4m x <<<'a3s-box: --memory: a microVM needs at least 96m'
+try 125 a3s-box run -m 4096t x <<<"a3s-box: --memory: 4294967296m is more than this host's ${host}m"
+try 125 a3s-box run -m x x <<<'a3s-box: --memory: "x" is not a size like 512m or 1g'
+try 125 a3s-box kill -s FOO web <<<'a3s-box: --signal: unknown signal "FOO"'
+try 125 a3s-box login --password-stdin <<<'a3s-box: --password-stdin needs --username'
+try 125 a3s-box image prune <<<'a3s-box: not supported yet: image prune'
+try 125 a3s-box container nosuch <<<'a3s-box: unknown command: container nosuch; container --help lists the commands'
+try 0 a3s-box container ls -aq <<<$'333333333333\n222222222222\n111111111111'
+
+# -- completion: the words before the one that is typed decide (C12)
+complete() {
+	a3s-box __complete "$@" | cut -f 1
+}
+try 0 complete completion '' <<<$'bash\nzsh\nfish'
+try 0 complete image r <<<$'remove\nrm'
+try 0 complete container sta <<<$'start\nstats'
+try 0 complete con <<<container
+try 0 complete container rm w <<<$'web2\nweb'
+try 0 complete ps --filter n <<<$'name=\nnetwork='
+try 0 complete ps --filter=status=ex <<<'--filter=status=exited'
+try 0 complete ps -f status=r <<<$'status=running\nstatus=restarting\nstatus=removing'
+
 # -- login: Ctrl-C at the prompt leaves a terminal that shows what is typed
 try 0 "$tests/lib/terminal.py" 24x80 'expect:Password: ' 'send:\x03' end -- sh -c \
 	'trap : INT; "$0" login -u me registry.invalid; stty -a | grep -ow -- "-*echo"' "$box" <<<$'Password: echo'

@@ -56,6 +56,7 @@ static void commands_are_unique_and_explained(void **state)
 	assert_string_equal(command_find_grouped("container", "ls")->name, "ps");
 	assert_string_equal(command_find_grouped("container", "exec")->name, "exec");
 	assert_null(command_find_grouped("exec", "run"));
+	assert_null(command_find_grouped("container", "pull"));
 	assert_string_equal(command_nearest("rnu")->name, "run");
 	assert_string_equal(command_nearest("insepct")->name, "inspect");
 	assert_null(command_nearest("zzzzzzzzzz"));
