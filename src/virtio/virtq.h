@@ -117,6 +117,12 @@ static inline void virtq_flush(struct virtq *q)
 	virtq_notify(q);
 }
 
+/* Entries published that the driver was not considered for an interrupt for: virtq_notify() may wait while they are few. */
+static inline uint16_t virtq_unnotified(const struct virtq *q)
+{
+	return (uint16_t)(q->published - q->notified);
+}
+
 /* Another eventfd to interrupt with; used once at once, since an interrupt may have gone to the old one unseen. */
 void virtq_set_call(struct virtq *q, int call_fd);
 

@@ -30,6 +30,7 @@
 #define TX_BUDGET 512u	     /* packets taken in a turn */
 #define TX_ROOM 300u	     /* entries that one packet may take */
 #define PUMP_BUDGET 256u     /* connections served in a turn */
+#define TX_NOTIFY_MS 1	     /* longest that a guest waits to hear that its packets were taken */
 
 static void vu_started(struct vhost_user *vu, unsigned queue);
 static void vu_kicked(struct vhost_user *vu, unsigned queue);
@@ -55,7 +56,7 @@ int device_init(struct device *d, struct loop *loop)
 	TAILQ_INIT(&d->stuck);
 	TAILQ_INIT(&d->datagrams);
 	udp_init(d);
-	d->drain_timer = d->stuck_timer = d->datagram_timer = (struct loop_timer)LOOP_TIMER_NULL;
+	d->drain_timer = d->stuck_timer = d->tx_timer = d->datagram_timer = (struct loop_timer)LOOP_TIMER_NULL;
 	r = connection_table_init(&d->table, d->limits.connections);
 	if (r == 0)
 		r = pool_init(&d->pool, d->limits.queued_bytes);
@@ -91,6 +92,7 @@ void device_deinit(struct device *d)
 		vhost_user_deinit(&d->vu);
 	loop_timer_cancel(&d->drain_timer);
 	loop_timer_cancel(&d->stuck_timer);
+	loop_timer_cancel(&d->tx_timer);
 	loop_timer_cancel(&d->datagram_timer);
 	dns_clear(d);
 	udp_clear(d);
@@ -303,6 +305,27 @@ static bool take_packet(struct device *d, struct virtq *q)
 	return true;
 }
 
+static void notify_tx(struct loop_timer *timer)
+{
+	struct device *d = container_of(timer, struct device, tx_timer);
+	struct virtq *q = d->attached ? vhost_user_ring(&d->vu, DEVICE_QUEUE_TX) : NULL;
+
+	if (q)
+		virtq_notify(q);
+}
+
+/*
+ * That its packets were taken interests the guest only when it runs out of entries, and frees some memory; each interrupt
+ * costs it as much as a packet does. So they are gathered.
+ */
+static void notify_tx_lazily(struct device *d, struct virtq *q)
+{
+	if (virtq_unnotified(q) > q->size_mask / 4)
+		virtq_notify(q);
+	else if (virtq_unnotified(q) && d->tx_timer.at_ms == INT64_MAX)
+		loop_timer_set(d->loop, &d->tx_timer, TX_NOTIFY_MS, notify_tx);
+}
+
 static void vu_kicked(struct vhost_user *vu, unsigned queue)
 {
 	struct device *d = container_of(vu, struct device, vu);
@@ -322,7 +345,8 @@ static void vu_kicked(struct vhost_user *vu, unsigned queue)
 		while (budget && take_packet(d, q))
 			budget--;
 		batch_flush(d, q);
-		virtq_flush(q);
+		virtq_publish(q);
+		notify_tx_lazily(d, q);
 		d->used[DEVICE_QUEUE_TX] = q->next_used;
 		more = !budget;
 	} while (!more && virtq_kicks_on(q));

@@ -86,7 +86,7 @@ struct device {
 	struct connection_table table;
 	struct pool pool;
 	struct connection_list ready, parked, draining, stuck;
-	struct loop_timer drain_timer, stuck_timer;
+	struct loop_timer drain_timer, stuck_timer, tx_timer;
 	struct loop_deferred pump;
 	struct packet strays[DEVICE_STRAYS];
 	unsigned n_strays, first_stray;
