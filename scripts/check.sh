@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse and shellcheck.
+# What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse and shellcheck; and
+# whether every case of docs/cases.md has a test.
 set -u
 cd "$(dirname "$0")/.." || exit
 bad=0
@@ -57,5 +58,6 @@ if [ -f kmod/tsi/Kbuild ]; then
 	step "sparse" kernel_sparse
 fi
 step "shellcheck" scripts
+step "cases" scripts/cases.py --check
 [ "$bad" = 0 ] && echo "all clean"
 exit "$bad"
