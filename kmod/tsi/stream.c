@@ -735,7 +735,8 @@ static int stream_receive_some(struct sock *sk, struct tsi_link *link, struct ms
 	/* Somebody else has them. */
 	if (tsi_link_has_data(link))
 		return -EAGAIN;
-	n = failed ? sock_error(sk) : 0;
+	/* EPIPE, a reset behind the end of file, is for writers: TCP's readers go on seeing the end of file. */
+	n = failed && READ_ONCE(sk->sk_err) != EPIPE ? sock_error(sk) : 0;
 	return n || ended ? n : -EAGAIN;
 }
 

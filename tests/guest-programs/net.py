@@ -405,6 +405,23 @@ def case_close(host):
     check("T07 peer closes: EOF at once", time.monotonic() - started < 1.0, time.monotonic() - started)
     s.close()
 
+    s = connect(host, 79)
+    read_all(s)
+    s.send(b"too late")
+    poller = select.poll()
+    poller.register(s, 0)
+    check("T07 a reset behind the end is seen", poller.poll(LIMIT * 1000), "nothing")
+    try:
+        equal("T07 a reset behind the end: readers see the end", s.recv(10), b"")
+    except OSError as e:
+        check("T07 a reset behind the end: readers see the end", False, name_of(e.errno))
+    try:
+        s.send(b"x")
+        check("T07 a reset behind the end: writers see it", False, "no error")
+    except OSError as e:
+        equal("T07 a reset behind the end: writers see it", name_of(e.errno), "EPIPE")
+    s.close()
+
     s = connect(host, 81)
     s.sendall(b"x")
     try:
