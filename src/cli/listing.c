@@ -103,13 +103,22 @@ static int print_table(const struct listing *listing, const char *template, cons
 	return r;
 }
 
+/* Cells only: an object in a row is there for a template to look into. */
 static void print_json_lines(const json_t *rows)
 {
 	json_t *row;
 	size_t i;
 
 	json_array_foreach(rows, i, row) {
-		json_dumpf(row, stdout, JSON_COMPACT);
+		_cleanup_json_ json_t *cells = json_object();
+		const char *key;
+		json_t *cell;
+
+		json_object_foreach(row, key, cell) {
+			if (!json_is_object(cell))
+				json_object_set(cells, key, cell);
+		}
+		json_dumpf(cells, stdout, JSON_COMPACT);
 		putchar('\n');
 	}
 }

@@ -14,9 +14,9 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/text.h"
+#include "cli/template_functions.h"
 
 #define DEPTH_MAX 32
-#define ARGUMENTS_MAX 8
 #define VARIABLES_MAX 16
 
 struct variable {
@@ -34,10 +34,11 @@ struct render {
 	unsigned depth;
 };
 
-enum block_end { BLOCK_TEXT_END, BLOCK_ELSE, BLOCK_END, BLOCK_BROKEN };
+enum block_end { BLOCK_TEXT_END, BLOCK_ELSE, BLOCK_ELSE_IF, BLOCK_END, BLOCK_BROKEN };
 
 static json_t *parse_pipeline(struct render *r, json_t *dot, bool live);
 static enum block_end render_block(struct render *r, json_t *dot, bool live);
+static bool render_if(struct render *r, json_t *dot, bool live);
 
 static json_t *broken(struct render *r, const char *why)
 {
@@ -46,216 +47,19 @@ static json_t *broken(struct render *r, const char *why)
 	return NULL;
 }
 
+/* A fault of one word: where it stands says less than what it is. */
+static json_t *broken_word(struct render *r, const char *why, const char *word)
+{
+	if (!r->f->code)
+		fail(r->f, EXIT_USAGE, "--format: %s \"%s\"", why, word);
+	return NULL;
+}
+
 static void skip_blanks(struct render *r)
 {
 	while (*r->at && isspace((unsigned char)*r->at))
 		r->at++;
 }
-
-/* As Go prints a value without a function. */
-static void print_value(FILE *out, const json_t *v)
-{
-	const char *key;
-	json_t *item;
-	size_t i;
-
-	switch (json_typeof(v)) {
-	case JSON_STRING:
-		fputs(json_string_value(v), out);
-		return;
-	case JSON_INTEGER:
-		fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-		return;
-	case JSON_REAL:
-		fprintf(out, "%g", json_real_value(v));
-		return;
-	case JSON_TRUE:
-	case JSON_FALSE:
-		fputs(json_is_true(v) ? "true" : "false", out);
-		return;
-	case JSON_NULL:
-		fputs("<no value>", out);
-		return;
-	case JSON_ARRAY:
-		fputc('[', out);
-		json_array_foreach(v, i, item) {
-			if (i)
-				fputc(' ', out);
-			print_value(out, item);
-		}
-		fputc(']', out);
-		return;
-	case JSON_OBJECT:
-		fputs("map[", out);
-		i = 0;
-		json_object_foreach((json_t *)(uintptr_t)v, key, item) {
-			fprintf(out, "%s%s:", i++ ? " " : "", key);
-			print_value(out, item);
-		}
-		fputc(']', out);
-		return;
-	}
-}
-
-static bool is_true(const json_t *v)
-{
-	switch (json_typeof(v)) {
-	case JSON_STRING:
-		return *json_string_value(v) != '\0';
-	case JSON_INTEGER:
-		return json_integer_value(v) != 0;
-	case JSON_ARRAY:
-		return json_array_size(v) > 0;
-	case JSON_OBJECT:
-		return json_object_size(v) > 0;
-	case JSON_REAL:
-		return json_real_value(v) < 0 || json_real_value(v) > 0;
-	case JSON_TRUE:
-		return true;
-	case JSON_FALSE:
-	case JSON_NULL:
-		return false;
-	}
-	return false;
-}
-
-/* Functions: arguments are borrowed, the result is a new reference, NULL after broken(). */
-
-static json_t *fn_json(struct render *r, json_t **v, size_t n)
-{
-	_cleanup_free_ char *text = json_dumps(v[0], JSON_COMPACT | JSON_ENCODE_ANY);
-
-	return text ? json_string(text) : broken(r, "a value that JSON has no form for");
-}
-
-static json_t *fn_index(struct render *r, json_t **v, size_t n)
-{
-	json_t *at = v[0];
-
-	for (size_t i = 1; i < n; i++) {
-		if (json_is_array(at) && json_is_integer(v[i])) {
-			at = json_array_get(at, (size_t)json_integer_value(v[i]));
-			if (!at)
-				return broken(r, "index out of range");
-		} else if (json_is_object(at) && json_is_string(v[i])) {
-			at = json_object_get(at, json_string_value(v[i]));
-			if (!at)
-				return json_null();
-		} else if (json_is_null(at)) {
-			return broken(r, "index of nothing");
-		} else {
-			return broken(r, "index does not fit its value");
-		}
-	}
-	return json_incref(at);
-}
-
-static json_t *fn_len(struct render *r, json_t **v, size_t n)
-{
-	if (json_is_string(v[0]))
-		return json_integer((json_int_t)json_string_length(v[0]));
-	return json_integer((json_int_t)(json_is_array(v[0]) ? json_array_size(v[0]) : json_object_size(v[0])));
-}
-
-static json_t *fn_join(struct render *r, json_t **v, size_t n)
-{
-	char *text = NULL;
-	size_t size = 0, i;
-	json_t *item, *result;
-	FILE *out;
-
-	if (!json_is_array(v[0]) || !json_is_string(v[1]))
-		return broken(r, "join takes a list and a separator");
-	out = open_memstream(&text, &size);
-	if (!out)
-		return broken(r, "out of memory");
-	json_array_foreach(v[0], i, item) {
-		if (i)
-			fputs(json_string_value(v[1]), out);
-		print_value(out, item);
-	}
-	fclose(out);
-	result = json_string(text);
-	free(text);
-	return result;
-}
-
-static json_t *change_case(struct render *r, const json_t *v, bool upper, bool first_only)
-{
-	_cleanup_free_ char *copy = json_is_string(v) ? strdup(json_string_value(v)) : NULL;
-
-	if (!copy)
-		return broken(r, "a text is needed");
-	for (char *p = copy; *p && !(first_only && p > copy); p++)
-		*p = (char)(upper ? toupper((unsigned char)*p) : tolower((unsigned char)*p));
-	return json_string(copy);
-}
-
-static json_t *fn_upper(struct render *r, json_t **v, size_t n)
-{
-	return change_case(r, v[0], true, false);
-}
-
-static json_t *fn_lower(struct render *r, json_t **v, size_t n)
-{
-	return change_case(r, v[0], false, false);
-}
-
-static json_t *fn_title(struct render *r, json_t **v, size_t n)
-{
-	return change_case(r, v[0], true, true);
-}
-
-static json_t *fn_println(struct render *r, json_t **v, size_t n)
-{
-	char *text = NULL;
-	size_t size = 0;
-	json_t *result;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return broken(r, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		if (i)
-			fputc(' ', out);
-		print_value(out, v[i]);
-	}
-	fputc('\n', out);
-	fclose(out);
-	result = json_string(text);
-	free(text);
-	return result;
-}
-
-static json_t *fn_eq(struct render *r, json_t **v, size_t n)
-{
-	for (size_t i = 1; i < n; i++) {
-		if (json_equal(v[0], v[i]))
-			return json_true();
-	}
-	return json_false();
-}
-
-static json_t *fn_ne(struct render *r, json_t **v, size_t n)
-{
-	return json_boolean(!json_equal(v[0], v[1]));
-}
-
-static json_t *fn_not(struct render *r, json_t **v, size_t n)
-{
-	return json_boolean(!is_true(v[0]));
-}
-
-static const struct function {
-	const char *name;
-	size_t min, max;
-	json_t *(*call)(struct render *r, json_t **v, size_t n);
-} functions[] = {
-	{ "json", 1, 1, fn_json },   { "index", 2, ARGUMENTS_MAX, fn_index }, { "len", 1, 1, fn_len },
-	{ "join", 2, 2, fn_join },   { "upper", 1, 1, fn_upper },	      { "lower", 1, 1, fn_lower },
-	{ "title", 1, 1, fn_title }, { "println", 0, ARGUMENTS_MAX, fn_println }, { "eq", 2, ARGUMENTS_MAX, fn_eq },
-	{ "ne", 2, 2, fn_ne },	     { "not", 1, 1, fn_not },
-};
 
 static size_t read_word(struct render *r, char ret[static 32])
 {
@@ -284,10 +88,8 @@ static json_t *parse_path(struct render *r, json_t *from, bool live)
 			continue;
 		next = json_object_get(from, name);
 		if (!next && !json_is_null(from)) {
-			if (!r->f->code)
-				fail(r->f, EXIT_USAGE, "--format: there is no field \"%s\"", name);
 			json_decref(from);
-			return NULL;
+			return broken_word(r, "there is no field", name);
 		}
 		next = next ? json_incref(next) : json_null();
 		json_decref(from);
@@ -384,31 +186,23 @@ static bool at_operand_end(struct render *r)
 	return !*r->at || *r->at == ')' || *r->at == '|' || !strncmp(r->at, "}}", 2) || !strncmp(r->at, "-}}", 3);
 }
 
-static const struct function *find_function(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
-		if (!strcmp(functions[i].name, name))
-			return &functions[i];
-	}
-	return NULL;
-}
-
 /* A function with its arguments; `piped` (taken) becomes the last one. */
 static json_t *parse_call(struct render *r, json_t *dot, json_t *piped, bool live)
 {
-	json_t *v[ARGUMENTS_MAX + 1], *result = NULL;
-	const struct function *fn;
+	json_t *v[TEMPLATE_ARGUMENTS_MAX + 1], *result = NULL;
+	const struct template_function *fn;
+	const char *why = NULL;
 	char name[32];
 	size_t n = 0;
 	bool ok = true;
 
 	read_word(r, name);
-	fn = find_function(name);
+	fn = template_function_find(name);
 	if (!fn) {
 		json_decref(piped);
-		return broken(r, "unknown function");
+		return broken_word(r, "unknown function", name);
 	}
-	while (ok && n < ARGUMENTS_MAX && !at_operand_end(r)) {
+	while (ok && n < TEMPLATE_ARGUMENTS_MAX && !at_operand_end(r)) {
 		v[n] = parse_operand(r, dot, live);
 		ok = v[n] != NULL;
 		n += ok;
@@ -416,12 +210,60 @@ static json_t *parse_call(struct render *r, json_t *dot, json_t *piped, bool liv
 	if (piped)
 		v[n++] = piped;
 	if (ok && (n < fn->min || n > fn->max))
-		broken(r, "wrong number of arguments of a function");
+		broken_word(r, "wrong number of arguments of", name);
 	else if (ok)
-		result = live ? fn->call(r, v, n) : json_null();
+		result = live ? fn->call(v, n, &why) : json_null();
+	if (why)
+		broken_word(r, why, name);
 	while (n)
 		json_decref(v[--n]);
 	return result;
+}
+
+static bool at_label(const struct render *r)
+{
+	const char *p = r->at + strlen(".Label");
+
+	return text_starts(r->at, ".Label") && isspace((unsigned char)*p) && (p[strspn(p, " \t\n")] == '"' || p[strspn(p, " \t\n")] == '`');
+}
+
+/* A heading is the last part of the label's name. */
+static json_t *label_heading(const char *label)
+{
+	const char *dot = strrchr(label, '.');
+	char text[80];
+
+	snprintf(text, sizeof(text), "%s", dot ? dot + 1 : label);
+	for (char *p = text; *p; p++)
+		*p = *p == '-' || *p == '_' ? ' ' : *p;
+	return json_string(text);
+}
+
+/* {{.Label "key"}}, the one method that rows have: its value, or nothing. */
+static json_t *parse_label(struct render *r, json_t *dot, bool live)
+{
+	_cleanup_json_ json_t *key = NULL;
+	const json_t *labels = json_object_get(dot, "Label");
+	const char *value;
+
+	r->at += strlen(".Label");
+	skip_blanks(r);
+	key = parse_quoted(r);
+	if (!key || !live)
+		return key ? json_null() : NULL;
+	if (!labels)
+		return broken_word(r, "there is no field", "Label");
+	if (!json_is_object(labels))
+		return label_heading(json_string_value(key));
+	value = json_string_value(json_object_get(labels, json_string_value(key)));
+	return json_string(value ? value : "");
+}
+
+static json_t *parse_first(struct render *r, json_t *dot, bool live)
+{
+	if (isalpha((unsigned char)*r->at))
+		return parse_call(r, dot, NULL, live);
+	return at_label(r) ? parse_label(r, dot, live) : parse_operand(r, dot, live);
 }
 
 static json_t *parse_pipeline(struct render *r, json_t *dot, bool live)
@@ -431,7 +273,7 @@ static json_t *parse_pipeline(struct render *r, json_t *dot, bool live)
 	if (++r->depth > DEPTH_MAX)
 		return broken(r, "too deep");
 	skip_blanks(r);
-	value = isalpha((unsigned char)*r->at) ? parse_call(r, dot, NULL, live) : parse_operand(r, dot, live);
+	value = parse_first(r, dot, live);
 	for (skip_blanks(r); value && *r->at == '|'; skip_blanks(r)) {
 		r->at++;
 		skip_blanks(r);
@@ -547,9 +389,11 @@ static enum block_end render_turns(struct render *r, char names[2][32], size_t n
 	return end;
 }
 
-/* After the body comes "else" (read with `live`) or the end. */
+/* After the body comes "else" (read with `live`), "else if", whose end is ours as well, or the end. */
 static bool finish_block(struct render *r, enum block_end end, json_t *dot, bool live)
 {
+	if (end == BLOCK_ELSE_IF)
+		return render_if(r, dot, live);
 	if (end == BLOCK_ELSE)
 		end = render_block(r, dot, live);
 	if (end != BLOCK_END)
@@ -568,20 +412,34 @@ static bool render_range(struct render *r, json_t *dot, bool live)
 
 	if (!over || !close_action(r))
 		return false;
-	some = live && (json_is_array(over) || json_is_object(over)) && is_true(over);
+	some = live && (json_is_array(over) || json_is_object(over)) && template_is_true(over);
 	end = some ? render_turns(r, names, n_names, over) : render_turn(r, names, n_names, json_null(), nothing, false);
 	return finish_block(r, end, dot, live && !some);
 }
 
+/* A chain of "else if" is a depth, too. */
 static bool render_if(struct render *r, json_t *dot, bool live)
 {
-	_cleanup_json_ json_t *condition = parse_pipeline(r, dot, live);
-	bool yes;
+	_cleanup_json_ json_t *condition = ++r->depth > DEPTH_MAX ? broken(r, "too deep") : parse_pipeline(r, dot, live);
+	bool yes, ok;
 
 	if (!condition || !close_action(r))
 		return false;
-	yes = live && is_true(condition);
-	return finish_block(r, render_block(r, dot, yes), dot, live && !yes);
+	yes = live && template_is_true(condition);
+	ok = finish_block(r, render_block(r, dot, yes), dot, live && !yes);
+	r->depth--;
+	return ok;
+}
+
+static bool render_with(struct render *r, json_t *dot, bool live)
+{
+	_cleanup_json_ json_t *value = parse_pipeline(r, dot, live);
+	bool yes;
+
+	if (!value || !close_action(r))
+		return false;
+	yes = live && template_is_true(value);
+	return finish_block(r, render_block(r, value, yes), dot, live && !yes);
 }
 
 static bool render_value(struct render *r, json_t *dot, bool live)
@@ -591,7 +449,7 @@ static bool render_value(struct render *r, json_t *dot, bool live)
 	if (!value)
 		return false;
 	if (live)
-		print_value(r->out, value);
+		template_print_value(r->out, value);
 	return close_action(r);
 }
 
@@ -612,12 +470,18 @@ static enum block_end render_action(struct render *r, json_t *dot, bool live)
 	skip_blanks(r);
 	if (take_keyword(r, "end"))
 		return close_action(r) ? BLOCK_END : BLOCK_BROKEN;
-	if (take_keyword(r, "else"))
+	if (take_keyword(r, "else")) {
+		skip_blanks(r);
+		if (take_keyword(r, "if"))
+			return BLOCK_ELSE_IF;
 		return close_action(r) ? BLOCK_ELSE : BLOCK_BROKEN;
+	}
 	if (take_keyword(r, "range"))
 		ok = render_range(r, dot, live);
 	else if (take_keyword(r, "if"))
 		ok = render_if(r, dot, live);
+	else if (take_keyword(r, "with"))
+		ok = render_with(r, dot, live);
 	else if (!strncmp(r->at, "/*", 2))
 		ok = skip_comment(r);
 	else
@@ -677,6 +541,7 @@ int template_render(const char *text, const json_t *value, FILE *out, struct fai
 	case BLOCK_TEXT_END:
 		return 0;
 	case BLOCK_ELSE:
+	case BLOCK_ELSE_IF:
 	case BLOCK_END:
 		broken(&r, "{{end}} or {{else}} without its beginning");
 		return -1;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The part of Go's templates that people write behind --format: literal text, {{.Field}}, {{.A.B}}, {{json .X}},
- * {{index .X "key" 0}}, {{len .X}}, {{join .X ","}}, {{upper .X}}, {{lower .X}}, {{title .X}}, {{println .X}}, {{eq .X "v"}},
- * {{ne ..}}, {{not ..}}, parentheses, {{range .X}}..{{else}}..{{end}}, {{range $k, $v := .X}}, {{if .X}}..{{else}}..{{end}},
- * {{.}}, {{$}}, trim marks {{- -}} and comments. \t and \n in the text are a tab and a newline, as docker reads them.
+ * The part of Go's templates that people write behind --format: literal text, {{.Field}}, {{.A.B}}, functions
+ * (template_functions.c) with arguments, in parentheses and behind "|", {{range .X}}..{{else}}..{{end}}, {{range $k, $v := .X}},
+ * {{if .X}}..{{else if .Y}}..{{else}}..{{end}}, {{with .X}}..{{end}}, {{.}}, {{$}}, trim marks {{- -}}, comments, and a row's method
+ * {{.Label "key"}}. \t and \n in the text are a tab and a newline, as docker reads them.
  */
 #pragma once
 

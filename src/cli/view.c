@@ -18,11 +18,20 @@ static const struct listing_title titles[] = {
 	{ "ID", "CONTAINER ID" },	   { "Image", "IMAGE" },   { "Command", "COMMAND" },   { "CreatedAt", "CREATED AT" },
 	{ "RunningFor", "CREATED" }, { "State", "STATE" }, { "Status", "STATUS" },     { "Ports", "PORTS" },
 	{ "Names", "NAMES" },	   { "Labels", "LABELS" }, { "Networks", "NETWORKS" }, { "Mounts", "MOUNTS" },
+	{ "LocalVolumes", "LOCAL VOLUMES" }, { "Size", "SIZE" }, { "Label", "LABEL" },
 	{ 0 },
 };
 
+#define COLUMNS "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+
 const struct listing view_box_listing = {
-	.standard = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+	.standard = COLUMNS,
+	.quiet = "ID",
+	.titles = titles,
+};
+
+const struct listing view_box_listing_sized = {
+	.standard = COLUMNS "\t{{.Size}}",
 	.quiet = "ID",
 	.titles = titles,
 };
@@ -261,6 +270,21 @@ static void set_taken(json_t *object, const char *key, char *value)
 	free(value);
 }
 
+/* "key=value" vector -> object. */
+static json_t *pairs_to_object(char *const *pairs, char separator)
+{
+	json_t *object = json_object();
+
+	for (; pairs && *pairs; pairs++) {
+		const char *at = strchr(*pairs, separator);
+		_cleanup_free_ char *key = strndup(*pairs, at ? (size_t)(at - *pairs) : strlen(*pairs));
+
+		if (key)
+			set_text(object, key, at ? at + 1 : "");
+	}
+	return object;
+}
+
 static void row_times(json_t *row, int64_t created_ns, int64_t now_ns)
 {
 	char duration[TEXT_TIME_MAX], ago[TEXT_TIME_MAX + 8], at[64] = "";
@@ -275,7 +299,7 @@ static void row_times(json_t *row, int64_t created_ns, int64_t now_ns)
 	set_text(row, "RunningFor", ago);
 }
 
-json_t *view_box_row(const struct box_entry *entry, int64_t now_ns, bool whole)
+json_t *view_box_row(const struct box_entry *entry, int64_t now_ns, bool whole, const char *size)
 {
 	const struct box_config *c = &entry->config;
 	_cleanup_free_ char *command = join(c->command, " ");
@@ -295,6 +319,9 @@ json_t *view_box_row(const struct box_entry *entry, int64_t now_ns, bool whole)
 	set_taken(row, "Labels", join(c->labels, ","));
 	set_text(row, "Networks", box_network_name(c->network));
 	set_text(row, "Mounts", "");
+	set_text(row, "LocalVolumes", "0");
+	set_text(row, "Size", size);
+	json_object_set_new(row, "Label", pairs_to_object(c->labels, '='));
 	return row;
 }
 
@@ -351,21 +378,6 @@ static json_t *asked_ports(const struct box_config *config)
 	return map;
 }
 
-/* "key=value" vector -> object. */
-static json_t *pairs_to_object(char *const *pairs, char separator)
-{
-	json_t *object = json_object();
-
-	for (; pairs && *pairs; pairs++) {
-		const char *at = strchr(*pairs, separator);
-		_cleanup_free_ char *key = strndup(*pairs, at ? (size_t)(at - *pairs) : strlen(*pairs));
-
-		if (key)
-			set_text(object, key, at ? at + 1 : "");
-	}
-	return object;
-}
-
 static void set_time(json_t *object, const char *key, int64_t ns)
 {
 	char text[TEXT_TIME_MAX];
@@ -389,6 +401,7 @@ static json_t *inspect_state(const struct box_state *s)
 	json_object_set_new(state, "Pid", json_integer(box_status_is_alive(s->status) ? s->vm_pid : 0));
 	json_object_set_new(state, "ExitCode", json_integer(s->exit_code));
 	set_text(state, "Error", s->error);
+	json_object_set_new(state, "Health", json_null()); /* there are no health checks: nothing is known */
 	set_time(state, "StartedAt", s->started_ns);
 	set_time(state, "FinishedAt", box_status_is_alive(s->status) ? 0 : s->finished_ns);
 	return state;
@@ -457,11 +470,29 @@ static json_t *inspect_host_config(const struct box_config *c)
 	return host;
 }
 
+/* A box has no address of its own: docker's fields are there, and empty. */
+static json_t *inspect_network(const struct box_config *c, const struct box_state *s)
+{
+	static const char *const empty[] = { "IPAddress", "Gateway", "MacAddress", "GlobalIPv6Address", "IPv6Gateway" };
+	json_t *network = json_object(), *networks = json_object(), *one = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(empty); i++) {
+		set_text(network, empty[i], "");
+		set_text(one, empty[i], "");
+	}
+	set_text(one, "NetworkID", "");
+	json_object_set_new(networks, box_network_name(c->network), one);
+	set_text(network, "Mode", box_network_name(c->network));
+	json_object_set_new(network, "Ports", view_port_map(c, s));
+	json_object_set_new(network, "Networks", networks);
+	return network;
+}
+
 json_t *view_box_inspect(const struct box_entry *entry)
 {
 	const struct box_config *c = &entry->config;
 	const struct box_state *s = &entry->state;
-	json_t *box = json_object(), *network = json_object();
+	json_t *box = json_object();
 	size_t n = strv_length(c->command);
 
 	json_object_set_new(box, "Id", json_string(c->id));
@@ -477,9 +508,6 @@ json_t *view_box_inspect(const struct box_entry *entry)
 	json_object_set_new(box, "HostConfig", inspect_host_config(c));
 	json_object_set_new(box, "Mounts", json_array());
 	json_object_set_new(box, "Config", inspect_config(c));
-	set_text(network, "Mode", box_network_name(c->network));
-	json_object_set_new(network, "Ports", view_port_map(c, s));
-	json_object_set_new(network, "Networks", json_object());
-	json_object_set_new(box, "NetworkSettings", network);
+	json_object_set_new(box, "NetworkSettings", inspect_network(c, s));
 	return box;
 }

@@ -8,10 +8,10 @@
 #include "cli/listing.h"
 #include "store/box.h"
 
-extern const struct listing view_box_listing;
+extern const struct listing view_box_listing, view_box_listing_sized;
 
-/* One row of ps. `whole`: ids and commands are not cut (--no-trunc). */
-json_t *view_box_row(const struct box_entry *entry, int64_t now_ns, bool whole);
+/* One row of ps. `whole`: ids and commands are not cut (--no-trunc). `size`: what goes under SIZE. */
+json_t *view_box_row(const struct box_entry *entry, int64_t now_ns, bool whole, const char *size);
 /* One element of inspect. */
 json_t *view_box_inspect(const struct box_entry *entry);
 /* "Up 5 minutes", "Exited (0) 3 seconds ago", "Created". Caller frees. */

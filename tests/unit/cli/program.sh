@@ -53,6 +53,19 @@ for i in 1 2; do
 done >"$log"
 try 0 a3s-box logs web <<<$'out1\nerr1\nout2\nerr2'
 
+# -- --format: what docker's users write, and what their scripts look for (C09)
+try 0 a3s-box ps -a --format '{{.Names}} {{.Label "c.d"}}|{{.Label "a"}}|{{.Size}}' <<<$'db |x|0B (virtual 0B)\nweb2 ||0B (virtual 0B)\nweb e,f|b|0B (virtual 0B)'
+try 0 a3s-box ps -af id=1 --format 'table {{.Names}}\t{{.Label "com.x-y"}}\t{{printf "%.3s" .ID}}' <<<$'NAMES     x y       CON\nweb                 111'
+try 0 a3s-box ps -asf id=1 --format '{{if eq .State "created"}}new{{else if eq .State "exited"}}gone{{else}}there{{end}}' <<<gone
+try 0 a3s-box ps -af id=1 --format '{{slice .ID 0 4}} {{join (split .Labels ",") "+"}}' <<<'1111 a=b+c.d=e+f'
+try 0 sh -c '"$0" ps -af id=1 --format json | jq -r "has(\"Label\"), .Size"' "$box" <<<$'false\n0B'
+try 0 a3s-box inspect -f '{{.NetworkSettings.IPAddress}}|{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}' web <<<'|none'
+try 0 a3s-box inspect -f '{{range $n, $v := .NetworkSettings.Networks}}{{$n}}={{$v.IPAddress}};{{end}}{{len .NetworkSettings.Ports}}' web web2 \
+	<<<$'tsi=;0\nnone=;0'
+try 125 a3s-box ps --format '{{frobnicate .Names}}' <<<'a3s-box: --format: unknown function "frobnicate"'
+try 125 a3s-box ps --format '{{slice .Names 0 99}}' <<<'a3s-box: --format: out of range: "slice"'
+try 125 a3s-box inspect -f '{{.Nothing}}' web <<<'a3s-box: --format: there is no field "Nothing"'
+
 # -- ps --filter: docker's keys; what cannot be meant is refused (C09)
 names() {
 	a3s-box ps -a --format '{{.Names}}' "$@"

@@ -10,7 +10,7 @@
 #include "test.h"
 
 static const char sample[] =
-	"{\"Name\":\"web\",\"N\":3,\"Yes\":true,\"No\":false,\"Empty\":\"\",\"Null\":null,\"List\":[\"a\",\"b\"],"
+	"{\"Label\":{\"com.x\":\"y\"},\"Name\":\"web\",\"N\":3,\"Yes\":true,\"No\":false,\"Empty\":\"\",\"Null\":null,\"List\":[\"a\",\"b\"],"
 	"\"State\":{\"ExitCode\":7},\"Ports\":{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"}],\"443/tcp\":null}}";
 
 static const struct {
@@ -42,12 +42,23 @@ static const struct {
 	{ "{{/* a comment */}}x", "x" },
 	{ "{{\"a\\tb\"}}{{`c`}}", "a\tbc" },
 	{ "}} {", "}} {" },
+	{ "{{if .No}}a{{else if eq .N 3}}b{{else}}c{{end}}|{{if .No}}a{{else if .Empty}}b{{else}}c{{end}}", "b|c" },
+	{ "{{if .Yes}}a{{else if .Gone}}b{{else if .Gone}}c{{end}}!", "a!" },
+	{ "{{with .State}}{{.ExitCode}}{{else}}none{{end}}{{with .Null}}x{{else}} none{{end}}", "7 none" },
+	{ "{{printf \"%s-%5d|%-5s|%05d|%q|%v|%%\" .Name .N .Name .N .Name .Yes}}", "web-    3|web  |00003|\"web\"|true|%" },
+	{ "{{printf \"%.2s %x %+d %t\" .Name 255 .N .No}}", "we ff +3 false" },
+	{ "{{slice .Name 1}} {{slice .Name 0 2}} {{slice .List 1}}", "eb we [b]" },
+	{ "{{print .Name .N 1}} {{split \"a,b\" \",\"}} {{pad .Name 1 2}}| {{truncate .Name 2}}", "web3 1 [a b]  web  | we" },
+	{ "{{and .Yes .N}} {{or .Empty .Name}} {{lt .N 4}} {{ge .N 4}} {{gt \"b\" \"a\"}} {{le 3 .N}}", "3 web true false true true" },
+	{ "{{.Label \"com.x\"}}|{{.Label \"none\"}}|{{upper (.Label `com.x`)}}", "y||Y" },
 };
 
 static const char *const bad[] = {
 	"{{", "{{.Name", "{{.Name}", "{{.Nothing}}", "{{.State.Nothing}}", "{{end}}", "{{else}}", "{{if .Yes}}", "{{range .List}}x",
 	"{{nosuch .Name}}", "{{json}}", "{{json .Name .N}}", "{{index .List 9}}", "{{index .Name 0}}", "{{$x}}", "{{(.Name}}", "{{\"a}}",
-	"{{}}", "{{/* x }}", "{{join .Name}}", "{{upper .N}}",
+	"{{}}", "{{/* x }}", "{{join .Name}}", "{{upper .N}}", "{{printf}}", "{{printf \"%d\" .Name}}", "{{printf \"%s\"}}",
+	"{{printf \"%y\" .N}}", "{{printf \"x\" .N}}", "{{printf \"%99999d\" .N}}", "{{slice .Name 2 1}}", "{{slice .Name 0 9}}",
+	"{{slice .N}}", "{{lt .Name 1}}", "{{with .Yes}}", "{{if .No}}{{else if .Yes}}", "{{.Label \"x}}", "{{index .List -1}}",
 	"{{((((((((((((((((((((((((((((((((((((((((((((((((((((((((.Name))))))))))))))))))))))))))))))))))))))))))))))))))))))}}",
 };
 

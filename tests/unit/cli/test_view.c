@@ -126,7 +126,7 @@ static void row_shows_no_control_characters(void **test)
 	entry.config.name = strdup("web");
 	entry.config.image = strdup("nginx");
 	strv_add(&entry.config.command, "a\n\x1b[31m\"");
-	row = view_box_row(&entry, text_now_ns(), false);
+	row = view_box_row(&entry, text_now_ns(), false, "0B");
 	assert_string_equal(json_str(row, "Command", ""), "\"a\\n\\x1b[31m\\\"\"");
 	assert_int_equal(strlen(json_str(row, "ID", "")), BOX_SHORT_LENGTH);
 	box_config_deinit(&entry.config);
