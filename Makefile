@@ -42,7 +42,7 @@ bench: build ## figures, each with its peer beside it
 	@scripts/deps.sh run test bench
 	@tests/bench/run.sh $(BUILD)
 
-check: ## both compilers, clang-tidy, cppcheck, sparse, shellcheck; every case has a test
+check: ## both compilers, clang-tidy, cppcheck, sparse, checkpatch, shellcheck; every case has a test
 	@scripts/deps.sh build run test check
 	@scripts/fetch-kernel.sh $(KERNEL)
 	@scripts/check.sh

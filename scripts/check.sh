@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse and shellcheck; and
-# whether every case of docs/cases.md has a test.
+# What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse, checkpatch and
+# shellcheck; and whether every case of docs/cases.md has a test.
 set -u
 cd "$(dirname "$0")/.." || exit
 bad=0
@@ -46,6 +46,20 @@ kernel_sparse() {
 	return "$status"
 }
 
+# The kernel's own checker of style comes with its sources, of which it is all that is needed here. Lines may be as long as
+# in the rest of the tree; struct proto_ops are copied and changed; sk_err and the protocol have positive errors.
+kernel_style() {
+	local at=.cache/checkpatch archive
+	if [ ! -f "$at/checkpatch.pl" ]; then
+		archive=$(find /usr/src -maxdepth 1 -name 'linux-source-*.tar.xz' | sort -V | tail -n 1)
+		[ -n "$archive" ] || { echo "no sources of the kernel in /usr/src: apt-get install linux-source"; return 1; }
+		mkdir -p "$at" && tar -xJf "$archive" -C "$at" --strip-components=2 --wildcards '*/scripts/checkpatch.pl' \
+			'*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch' || return
+	fi
+	"$at/checkpatch.pl" --no-tree --quiet --no-summary --terse --max-line-length=150 --ignore CONST_STRUCT,USE_NEGATIVE_ERRNO \
+		-f kmod/tsi/*.[ch]
+}
+
 scripts() {
 	git ls-files '*.sh' '*.bash' '*.bats' .ci/run | xargs -r shellcheck -x
 }
@@ -56,6 +70,7 @@ step "clang-tidy" tidy
 step "cppcheck" cpp_check
 if [ -f kmod/tsi/Kbuild ]; then
 	step "sparse" kernel_sparse
+	step "checkpatch" kernel_style
 fi
 step "shellcheck" scripts
 step "cases" scripts/cases.py --check

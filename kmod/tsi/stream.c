@@ -67,9 +67,10 @@ static void stream_end(struct tsi_link *link, int error)
 {
 	if (error)
 		WRITE_ONCE(link->owner->sk_err, error);
-	/* Whoever sees the end sees its reason: stream_poll_mask, tsi_link_state. */
+	/* Whoever sees the end sees its reason: stream_poll_mask. */
 	smp_wmb();
 	WRITE_ONCE(link->owner->sk_shutdown, SHUTDOWN_MASK);
+	/* The same for tsi_link_state. */
 	smp_store_release(&link->state, TSI_LINK_CLOSED);
 }
 
@@ -457,6 +458,7 @@ static bool stream_wants_room(struct sock *sk, struct tsi_link *link)
 		return false;
 	set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, sk);
+	/* As said above: the bit before the second look. */
 	smp_mb__after_atomic();
 	return !tsi_output_has_room(output);
 }
@@ -728,6 +730,7 @@ static int stream_receive_some(struct sock *sk, struct tsi_link *link, struct ms
 	bool ended = stream_has_ended(sk, link), failed = READ_ONCE(sk->sk_err);
 	int n;
 
+	/* Pairs with stream_end. */
 	smp_rmb();
 	n = tsi_link_has_data(link) ? tsi_input_receive(&stream_of(link)->input, link, msg, len, flags) : 0;
 	if (n)

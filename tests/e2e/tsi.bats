@@ -144,6 +144,26 @@ syn_is_sent() {
 	same "$status" 0
 }
 
+# The device's process has the descriptors that it had.
+descriptors_are() {
+	[ "$(find "/proc/$1/fd" -mindepth 1 | wc -l)" -le "$2" ]
+}
+
+# Rounds by a seed, so that one can be had again.
+@test "T11 T22: everything at once, on the same sockets" {
+	local vsock before seed
+	try 0 in_product a3s-box run -d --name torture probe sleep 3600
+	vsock=$(pgrep -P "$(jq .monitor_pid "$A3S_HOME/boxes/$out/state.json")" -x a3s-box-vsock)
+	before=$(find "/proc/$vsock/fd" -mindepth 1 | wc -l)
+	LIMIT=900
+	for seed in 1 2; do
+		try 0 timeout "$LIMIT" a3s-box exec torture torture $seed "$(scaled 400000)" "$BED_OUTSIDE4" 198.51.100.8 198.51.100.66 198.51.100.99
+	done
+	wait_for 20 descriptors_are "$vsock" "$before"
+	try 0 a3s-box exec torture wget -q -O - "http://$BED_OUTSIDE4/"
+	same "$out" "the outside"
+}
+
 # bats test_tags=user
 @test "UDP: every datagram's source is the true one; sizes, errors" {
 	both udp "$BED_OUTSIDE4" 198.51.100.8
