@@ -306,6 +306,8 @@ int image_pull(struct home *home, const char *reference, const struct image_pull
 	*ret = (struct image){ 0 };
 	if (reference_parse(reference, &p.ref, f) < 0 || platform_parse(p.options->platform, &p.platform, f) < 0)
 		return -1;
+	if (home_make(home, f) < 0) /* before anything is fetched that could not be kept */
+		return -1;
 	r = pull(&p, ret, f);
 	incoming_remove(&p.in);
 	manifest_deinit(&p.manifest);

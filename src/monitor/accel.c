@@ -194,6 +194,8 @@ static int probe_once(const struct home *home, const struct accel_basis *basis, 
 		lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		r = lock < 0 ? -errno : io_lock(lock, true);
 	}
+	if (r == -ENOENT) /* no store yet, and `info` makes none: the verdict is found out and forgotten */
+		r = 0;
 	if (r < 0)
 		return fail_errno(f, EXIT_USAGE, r, "cannot lock %s", path);
 	if (verdict_recall(home, basis, ret))

@@ -267,7 +267,7 @@ int box_list_read(const struct home *home, struct box_list *ret, struct failure 
 
 	*ret = (struct box_list){ 0 };
 	if (io_path(path, sizeof(path), "%s/boxes", home->path) < 0 || !(dir = opendir(path)))
-		return fail_errno(f, EXIT_FAILED, errno, "cannot read %s/boxes", home->path);
+		return errno == ENOENT ? 0 : fail_errno(f, EXIT_FAILED, errno, "cannot read %s/boxes", home->path);
 	for (const struct dirent *e; r == 0 && (e = readdir(dir));) {
 		if (box_id_is_valid(e->d_name))
 			r = list_add(home, e->d_name, ret, &room, f);

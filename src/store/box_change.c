@@ -301,7 +301,7 @@ int box_sweep(struct home *home, struct failure *f)
 	DIR *dir;
 
 	if (io_path(path, sizeof(path), "%s/boxes", home->path) < 0 || !(dir = opendir(path)))
-		return fail_errno(f, EXIT_USAGE, errno, "cannot read %s/boxes", home->path);
+		return errno == ENOENT ? 0 : fail_errno(f, EXIT_USAGE, errno, "cannot read %s/boxes", home->path);
 	if (wants_sweep(home, dir)) {
 		if (home_lock(home, f) < 0) {
 			closedir(dir);

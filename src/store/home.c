@@ -11,6 +11,7 @@
  */
 #include "store/home.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -30,14 +31,15 @@ static uint32_t path_hash(const char *path)
 	return h;
 }
 
-/* Where the user wants the store: not yet resolved, may not exist. */
-static int home_choose(char ret[static PATH_MAX], struct failure *f)
+/* Where the user wants the store: not yet resolved, may not exist. *ret_given: A3S_HOME says so. */
+static int home_choose(char ret[static PATH_MAX], bool *ret_given, struct failure *f)
 {
 	const char *env = getenv("A3S_HOME"), *user_home = getenv("HOME");
 	const struct passwd *pw;
 	int r;
 
-	if (env && *env) {
+	*ret_given = env && *env;
+	if (*ret_given) {
 		r = io_path(ret, PATH_MAX, "%s", env);
 	} else {
 		if (!user_home || user_home[0] != '/') {
@@ -73,19 +75,60 @@ static const char *directory_fault(const char *path, bool follow)
 	return NULL;
 }
 
-static int home_make_store(struct home *home, struct failure *f)
+enum content { CONTENT_NONE, CONTENT_OURS, CONTENT_FOREIGN };
+
+/* What is in the directory; a new file system's lost+found counts as nothing. */
+static enum content look_into(const char *path)
 {
-	char chosen[PATH_MAX], sub[PATH_MAX];
+	enum content content = CONTENT_NONE;
+	DIR *dir = opendir(path);
+
+	if (!dir)
+		return CONTENT_NONE;
+	for (const struct dirent *e; content != CONTENT_OURS && (e = readdir(dir));) {
+		if (!strcmp(e->d_name, "boxes") || !strcmp(e->d_name, "images"))
+			content = CONTENT_OURS;
+		else if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "lost+found") != 0)
+			content = CONTENT_FOREIGN;
+	}
+	closedir(dir);
+	return content;
+}
+
+/* 1: it is there and has been used; 0: it is to be made. home->path is where. */
+static int home_find_store(struct home *home, struct failure *f)
+{
+	enum content content;
 	const char *fault;
 	struct stat st;
-	int r;
+	bool given;
 
-	if (home_choose(chosen, f) < 0)
+	if (home_choose(home->path, &given, f) < 0)
 		return -1;
 	/* A link that another user planted would lead our files to a place of their choice, even one that is ours. */
-	if (lstat(chosen, &st) == 0 && S_ISLNK(st.st_mode) && st.st_uid != geteuid() && st.st_uid != 0)
+	if (lstat(home->path, &st) == 0 && S_ISLNK(st.st_mode) && st.st_uid != geteuid() && st.st_uid != 0)
 		return fail(f, EXIT_USAGE, "store %s: it is a symbolic link of another user; set A3S_HOME to a directory of your own",
-			    chosen);
+			    home->path);
+	if (stat(home->path, &st) < 0 && errno == ENOENT)
+		return 0;
+	fault = directory_fault(home->path, true);
+	if (fault)
+		return fail(f, EXIT_USAGE, "store %s: %s; A3S_HOME chooses another place", home->path, fault);
+	content = look_into(home->path);
+	if (given && content == CONTENT_FOREIGN)
+		return fail(f, EXIT_USAGE, "store %s: there are other files in it, and no boxes or images: set A3S_HOME to a new directory",
+			    home->path);
+	return content == CONTENT_OURS;
+}
+
+static int home_make_store(struct home *home, struct failure *f)
+{
+	static const char *const subs[] = { "boxes", "names" };
+	char chosen[PATH_MAX], sub[PATH_MAX];
+	const char *fault;
+	int r;
+
+	memcpy(chosen, home->path, sizeof(chosen));
 	r = io_make_dirs(chosen, 0700);
 	if (r < 0)
 		return fail_errno(f, EXIT_USAGE, r, "cannot make the store %s (A3S_HOME chooses another place)", chosen);
@@ -94,9 +137,7 @@ static int home_make_store(struct home *home, struct failure *f)
 	fault = directory_fault(home->path, true);
 	if (fault)
 		return fail(f, EXIT_USAGE, "store %s: %s; A3S_HOME chooses another place", home->path, fault);
-	for (size_t i = 0; i < 2; i++) {
-		static const char *const subs[] = { "boxes", "names" };
-
+	for (size_t i = 0; i < ARRAY_SIZE(subs); i++) {
 		if (io_path(sub, sizeof(sub), "%s/%s", home->path, subs[i]) < 0)
 			return fail(f, EXIT_USAGE, "store %s: the path is too long", home->path);
 		if (mkdir(sub, 0700) < 0 && errno != EEXIST)
@@ -159,12 +200,30 @@ static int home_make_runtime(struct home *home, struct failure *f)
 	return 0;
 }
 
+int home_make(struct home *home, struct failure *f)
+{
+	if (home->made)
+		return 0;
+	if (home_make_store(home, f) < 0 || home_make_runtime(home, f) < 0)
+		return -1;
+	home->made = true;
+	return 0;
+}
+
 int home_open(struct home *home, struct failure *f)
 {
+	int r;
+
 	*home = (struct home)HOME_NULL;
-	if (home_make_store(home, f) < 0)
+	r = home_find_store(home, f);
+	if (r < 0)
 		return -1;
-	return home_make_runtime(home, f);
+	if (r)
+		return home_make(home, f); /* the runtime directory is gone after a reboot */
+	/* Only for showing it: the path is too long for a socket's only when one is made. */
+	if (runtime_choose(home, home->runtime) < 0)
+		*home->runtime = '\0';
+	return 0;
 }
 
 void home_close(struct home *home)
@@ -178,6 +237,8 @@ int home_lock(struct home *home, struct failure *f)
 	char path[PATH_MAX];
 	int r;
 
+	if (home_make(home, f) < 0)
+		return -1;
 	if (io_path(path, sizeof(path), "%s/lock", home->path) < 0)
 		return fail(f, EXIT_USAGE, "store %s: the path is too long", home->path);
 	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);

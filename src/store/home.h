@@ -22,6 +22,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -29,12 +30,19 @@ struct home {
 	char path[PATH_MAX];
 	char runtime[PATH_MAX];
 	int lock_fd; /* -1 unless home_lock() */
+	bool made;   /* both directories are there */
 };
 #define HOME_NULL { .lock_fd = -1 }
 
-/* Find and make both directories. Fails with a sentence when they cannot be written, are not ours, or are links of others. */
+/**
+ * Find both directories. A store that is not there yet is one without boxes and images: nothing is made for whoever only looks.
+ * Fails with a sentence when they cannot be written, are not ours, are links of others, or when A3S_HOME names a directory that
+ * has something else in it.
+ */
 int home_open(struct home *home, struct failure *f);
+/* Make what home_open() did not find; what is about to write calls it. */
+int home_make(struct home *home, struct failure *f);
 void home_close(struct home *home);
-/* Exclusive lock over changes; waits. */
+/* Exclusive lock over changes, which makes the store when it is not there; waits. */
 int home_lock(struct home *home, struct failure *f);
 void home_unlock(struct home *home);

@@ -182,7 +182,7 @@ no_box() {
 	echo file >"$A3S_T/file"
 	try "1|125" env A3S_HOME="$A3S_T/file/home" a3s-box ps
 	complains "$A3S_T/file"
-	try "1|125" env A3S_HOME=/proc/a3s a3s-box ps
+	try "1|125" env A3S_HOME=/proc/a3s a3s-box pull busybox
 	complains "/proc/a3s"
 }
 

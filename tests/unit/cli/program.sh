@@ -123,6 +123,23 @@ try 0 complete ps --filter n <<<$'name=\nnetwork='
 try 0 complete ps --filter=status=ex <<<'--filter=status=exited'
 try 0 complete ps -f status=r <<<$'status=running\nstatus=restarting\nstatus=removing'
 
+# -- a store: none is made for those who only look, and no foreign directory is filled (R08)
+try 0 env A3S_HOME="$work/none" "$box" ps -aq <<<""
+try 0 env A3S_HOME="$work/none" "$box" images -q <<<""
+try 0 env A3S_HOME="$work/none" "$box" info -f '{{.Boxes}} {{.Images}} {{.Home}}' <<<"0 0 $work/none"
+try 1 env A3S_HOME="$work/none" "$box" logs x <<<'a3s-box: no such box: x'
+try 1 env A3S_HOME="$work/none" "$box" inspect x <<<$'a3s-box: no such box or image: x\n[]'
+[ ! -e "$work/none" ] || { echo "looking made a store"; bad=1; }
+mkdir -m 700 "$work/empty" "$work/foreign"
+: >"$work/foreign/file"
+try 0 env A3S_HOME="$work/empty" "$box" ps -aq <<<""
+[ -z "$(ls -A "$work/empty")" ] || { echo "looking filled an empty directory"; bad=1; }
+try 125 env A3S_HOME="$work/foreign" "$box" ps \
+	<<<"a3s-box: store $work/foreign: there are other files in it, and no boxes or images: set A3S_HOME to a new directory"
+try 125 env A3S_HOME="$work/foreign/file/x" "$box" ps <<<"a3s-box: store $work/foreign/file/x: Not a directory; A3S_HOME chooses another place"
+try 125 env A3S_HOME=/proc/a3s "$box" pull 127.0.0.1:1/x \
+	<<<"a3s-box: cannot make the store /proc/a3s (A3S_HOME chooses another place): No such file or directory"
+
 # -- login: Ctrl-C at the prompt leaves a terminal that shows what is typed
 try 0 "$tests/lib/terminal.py" 24x80 'expect:Password: ' 'send:\x03' end -- sh -c \
 	'trap : INT; "$0" login -u me registry.invalid; stty -a | grep -ow -- "-*echo"' "$box" <<<$'Password: echo'

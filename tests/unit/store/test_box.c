@@ -29,7 +29,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(top));
 	setenv("XDG_RUNTIME_DIR", top, 1);
 	setenv("A3S_HOME", top, 1);
-	if (home_open(&home, &f) < 0)
+	if (home_open(&home, &f) < 0 || home_make(&home, &f) < 0)
 		fail_msg("%s", f.text);
 	return 0;
 }
@@ -251,6 +251,7 @@ static void planted_links_are_refused(void **state)
 	assert_int_equal(io_path(link, sizeof(link), "%s/victim", top), 0);
 	setenv("A3S_HOME", link, 1);
 	assert_int_equal(home_open(&other, &f), 0);
+	assert_int_equal(home_make(&other, &f), 0);
 	home_close(&other);
 	/* boxes/ led elsewhere */
 	assert_int_equal(io_path(link, sizeof(link), "%s/victim/boxes", top), 0);
