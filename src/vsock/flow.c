@@ -92,7 +92,7 @@ struct flow *flow_add(struct flow_table *t, uint16_t guest_port, const struct ts
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return NULL;
-	if (t->n >= t->size) {
+	if (t->n && t->n >= t->size) {
 		flow_end(t, TAILQ_FIRST(&t->order));
 		t->evicted++;
 	}

@@ -341,13 +341,18 @@ int stream_adopt(struct connection *c, int fd)
 /* Bind as the program in the guest did, where that means something on the host; else let it be. */
 static void bind_local(struct connection *c, int fd, sa_family_t family)
 {
+	struct tsi_address local = c->local;
 	struct sockaddr_storage s;
 	socklen_t size;
+	int one = 1;
 
-	if (address_is_unspecified(&c->local) || address_is_loopback(&c->local))
+	local.port = 0; /* the port is the guest's affair: on the host others may have it */
+	if (address_is_unspecified(&local) || address_is_loopback(&local))
 		return;
-	if (address_to_sockaddr(&c->local, &s, &size) && s.ss_family == family)
-		(void)bind(fd, (struct sockaddr *)&s, size);
+	if (!address_to_sockaddr(&local, &s, &size) || s.ss_family != family)
+		return;
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	(void)bind(fd, (struct sockaddr *)&s, size);
 }
 
 static int connect_to(struct connection *c, const struct sockaddr_storage *to, socklen_t size)

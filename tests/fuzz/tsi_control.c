@@ -12,7 +12,7 @@
 
 static const uint32_t ports[] = { 0x10001, 0x10002, 0x10003, 0x10004, 0, 0xffff, 0x80000000, 0xffffffff };
 static const uint32_t ips[] = { TSI_ADDRESS_HOST, TSI_ADDRESS_RESOLVER, TSI_ADDRESS_GUEST, 0x7f000001, 0, 0xffffffff, 0xe0000001, 0x0a000001 };
-static const uint16_t inet_ports[] = { WORLD_TCP_PORT, WORLD_UDP_PORT, 53, 80, 0, 9, WORLD_PUBLISHED_PORT, 65535 };
+static const uint16_t inet_ports[] = { WORLD_TCP_PORT, WORLD_UDP_PORT, 53, 80, 0, WORLD_CLIENT_PORT, WORLD_PUBLISHED_PORT, 65535 };
 
 static struct tsi_address address(struct fuzz_input *in)
 {

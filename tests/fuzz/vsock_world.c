@@ -18,13 +18,14 @@
 #define RX_BUFFERS 48
 #define RX_SIZE 4096
 #define CLIENTS 8
+#define UDP_CLIENTS 4
 
 static struct {
 	struct loop *loop;
 	struct device device;
 	struct ring_driver driver;
 	uint8_t *rx[RX_BUFFERS], *tx;
-	int tcp, udp, published, agent, resolver, client[CLIENTS];
+	int tcp, udp, published, agent, resolver, client[CLIENTS], udp_client[UDP_CLIENTS];
 	struct sockaddr_storage agent_name;
 	socklen_t agent_name_size;
 	bool made, holding;
@@ -89,6 +90,10 @@ static void make_services(void)
 	w.udp = server(SOCK_DGRAM, WORLD_UDP_PORT);
 	w.published = server(SOCK_STREAM, WORLD_PUBLISHED_PORT);
 	fuzz_check(publish_add(&w.device, &port, dup(w.published)) == 0);
+	port.is_udp = true;
+	fuzz_check(publish_add(&w.device, &port, server(SOCK_DGRAM, WORLD_PUBLISHED_PORT)) == 0);
+	for (unsigned i = 0; i < UDP_CLIENTS; i++)
+		w.udp_client[i] = server(SOCK_DGRAM, (uint16_t)(WORLD_CLIENT_PORT + i));
 	w.agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	w.agent_name_size = sizeof(w.agent_name);
 	fuzz_check(bind(w.agent, (struct sockaddr *)(void *)&unnamed, sizeof(unnamed)) == 0 && listen(w.agent, 16) == 0);
@@ -104,7 +109,15 @@ static void turn(void *context)
 
 static void make(void)
 {
-	const struct device_limits limits = { .connections = 64, .listeners = 8, .queued_bytes = 4 << 20, .datagram_idle_ms = 60000 };
+	const struct device_limits limits = {
+		.connections = 64,
+		.datagrams = 24,
+		.listeners = 8,
+		.flows = 3,
+		.queued_bytes = 4 << 20,
+		.datagram_idle_ms = 60000,
+		.flow_idle_ms = 60000,
+	};
 	struct ring_driver_spec spec = {
 		.features = 1ull << VIRTIO_VSOCK_F_SEQPACKET | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC,
 		.n_queues = DEVICE_QUEUES,
@@ -163,7 +176,7 @@ void world_forget(void)
 	loop_fake_advance(w.loop, 120000);
 	for (int i = 0; i < 4; i++)
 		world_turn(false);
-	fuzz_check(w.device.table.n_used == 0 && w.device.pool.n_used == 0);
+	fuzz_check(w.device.table.n_used == 0 && w.device.pool.n_used == 0 && w.device.n_datagrams == 0);
 }
 
 void world_send(const struct packet *p, const void *data, uint32_t size, unsigned cuts)
@@ -261,6 +274,17 @@ static void echo_udp(void)
 		(void)!sendto(w.udp, data, (size_t)n, 0, (struct sockaddr *)&from, size);
 }
 
+/* A client of the published UDP port: what it has got is gone, and it says something. */
+static void udp_client(int fd, uint16_t size)
+{
+	static uint8_t data[65536];
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(WORLD_PUBLISHED_PORT), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	while (recv(fd, data, sizeof(data), MSG_DONTWAIT) >= 0)
+		;
+	(void)!sendto(fd, data, size, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+}
+
 static void answer_dns(struct fuzz_input *in)
 {
 	uint8_t message[8192];
@@ -335,6 +359,9 @@ void world_act(struct fuzz_input *in)
 	case 7:
 		w.holding = !w.holding;
 		break;
+	case 8:
+		udp_client(w.udp_client[what >> 4 & (UDP_CLIENTS - 1)], fuzz_u16(in));
+		break;
 	default:
 		if (*fd >= 0)
 			stream_act(fd, what & 7, in);
@@ -356,5 +383,6 @@ void world_check(void)
 	}
 	fuzz_check(used == d->table.n_used && used <= d->table.size);
 	fuzz_check(d->tsi.n_listeners <= d->limits.listeners);
+	fuzz_check(d->n_datagrams <= d->limits.datagrams && d->udp.flows.n <= d->limits.flows);
 	fuzz_check(d->pool.n_used <= d->pool.n_chunks);
 }

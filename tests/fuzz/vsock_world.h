@@ -16,6 +16,7 @@
 #define WORLD_TCP_PORT 4000u	   /* a server; accepts when told */
 #define WORLD_PUBLISHED_PORT 4001u /* the guest's port 80 */
 #define WORLD_UDP_PORT 4002u	   /* echoes when told */
+#define WORLD_CLIENT_PORT 4010u	   /* and the next: clients of the published UDP port, the guest's 80 */
 
 /* The one world, made at the first call; NULL when it cannot be. Call world_forget() after each input. */
 struct device *world(void);
