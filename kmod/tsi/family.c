@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A family can be unregistered and another registered in its place with what the kernel exports. What it does not export
- * is the original, which we call for every socket and put back in the end: its address is in kallsyms, and where
+ * is the original, which we call for every socket and put back in the end: the table of families is in kallsyms, and where
  * kallsyms_lookup_name is, a kprobe says.
  *
  * Sockets of other network namespaces than the first, and the kernel's own, are as they were.
  *
  * Raw and packet sockets would find nothing but the loopback and never say so: they are refused, and programs that can do
- * without, as ping can, do.
+ * without, as ping can, do. Vsock is how the host controls this machine: processes of the box have no business there, the
+ * agent, which is in the first pid namespace, has.
  */
 #include "family.h"
 
 #include <linux/in.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/pid_namespace.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
@@ -21,7 +23,8 @@
 
 /* Beside enum tsi_family_index. */
 #define FAMILY_PACKET TSI_FAMILIES
-#define FAMILIES (TSI_FAMILIES + 1)
+#define FAMILY_VSOCK (TSI_FAMILIES + 1)
+#define FAMILIES (TSI_FAMILIES + 2)
 
 static const struct net_proto_family *family_original[FAMILIES];
 
@@ -58,14 +61,18 @@ static int family_create_packet(struct net *net, struct socket *sock, int protoc
 	return family_original[FAMILY_PACKET]->create(net, sock, protocol, kern);
 }
 
+static int family_create_vsock(struct net *net, struct socket *sock, int protocol, int kern)
+{
+	if (!kern && task_active_pid_ns(current) != &init_pid_ns)
+		return -EPERM;
+	return family_original[FAMILY_VSOCK]->create(net, sock, protocol, kern);
+}
+
 static const struct net_proto_family family_ours[FAMILIES] = {
 	[TSI_INET] = { .family = PF_INET, .create = family_create_v4, .owner = THIS_MODULE },
 	[TSI_INET6] = { .family = PF_INET6, .create = family_create_v6, .owner = THIS_MODULE },
 	[FAMILY_PACKET] = { .family = PF_PACKET, .create = family_create_packet, .owner = THIS_MODULE },
-};
-
-static const char *const family_names[FAMILIES] = {
-	[TSI_INET] = "inet_family_ops", [TSI_INET6] = "inet6_family_ops", [FAMILY_PACKET] = "packet_family_ops",
+	[FAMILY_VSOCK] = { .family = PF_VSOCK, .create = family_create_vsock, .owner = THIS_MODULE },
 };
 
 int tsi_family_create_inet(struct socket *sock, int family, int protocol)
@@ -90,30 +97,16 @@ static family_lookup family_find_lookup(void)
 static int family_resolve(void)
 {
 	family_lookup lookup = family_find_lookup();
+	const struct net_proto_family *__rcu *families = lookup ? (void *)lookup("net_families") : NULL;
 	int i;
 
-	if (!lookup)
+	if (!families)
 		return -ENOENT;
-	for (i = 0; i < FAMILIES; i++) {
-		family_original[i] = (void *)lookup(family_names[i]);
-		/* A kernel without packet sockets has none to refuse. */
-		if (!family_original[i] && i == FAMILY_PACKET)
-			continue;
-		if (!family_original[i] || family_original[i]->family != family_ours[i].family)
-			return -ENOENT;
-	}
-	return 0;
-}
-
-/* IPv6 may be switched off at boot: then there is nothing to replace. */
-static bool family_is_there(int family)
-{
-	struct socket *sock;
-
-	if (sock_create_kern(&init_net, family, SOCK_DGRAM, 0, &sock))
-		return false;
-	sock_release(sock);
-	return true;
+	/* What is there stays: its modules are in use, or are no modules. One that is
+	 * not there, as IPv6 when it was switched off at boot, has nothing to replace. */
+	for (i = 0; i < FAMILIES; i++)
+		family_original[i] = rcu_dereference_protected(families[family_ours[i].family], true);
+	return family_original[TSI_INET] && family_original[TSI_INET]->family == PF_INET ? 0 : -ENOENT;
 }
 
 static bool family_replaced[FAMILIES];
@@ -129,7 +122,7 @@ int tsi_family_register(void)
 	int i, err = family_resolve();
 
 	for (i = 0; i < FAMILIES && !err; i++) {
-		if (!family_original[i] || !family_is_there(family_ours[i].family))
+		if (!family_original[i])
 			continue;
 		family_replaced[i] = true;
 		err = family_replace(&family_ours[i]);

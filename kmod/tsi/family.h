@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Takes the place of the address families PF_INET, PF_INET6 and PF_PACKET, so that every new socket passes here once. */
+/* Takes the place of the address families PF_INET, PF_INET6, PF_PACKET and PF_VSOCK, so that every new socket passes here once. */
 #ifndef TSI_FAMILY_H
 #define TSI_FAMILY_H
 

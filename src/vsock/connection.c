@@ -63,9 +63,11 @@ void connection_table_deinit(struct connection_table *t)
 
 static struct connection **bucket(struct connection_table *t, uint32_t guest_port, uint32_t host_port)
 {
-	uint64_t h = ((uint64_t)guest_port << 32 | host_port) + t->hash_seed;
+	uint64_t h = ((uint64_t)guest_port << 32 | host_port) ^ t->hash_seed;
 
-	h *= 0x9e3779b97f4a7c15u;
+	/* Mixed twice, or ports that share a bucket under one seed would under all. */
+	h = (h ^ h >> 32) * 0x9e3779b97f4a7c15u;
+	h = (h ^ h >> 29) * 0xbf58476d1ce4e5b9u;
 	return &t->hash[(h >> 32) & t->hash_mask];
 }
 

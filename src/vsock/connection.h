@@ -165,7 +165,8 @@ struct connection {
 struct connection_table {
 	struct connection *all;
 	struct connection **hash;
-	uint32_t size, hash_mask, n_used, n_extra, high, hash_seed;
+	uint32_t size, hash_mask, n_used, n_extra, high;
+	uint64_t hash_seed;
 	struct connection *free; /* through hash_next */
 };
 

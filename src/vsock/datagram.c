@@ -316,19 +316,6 @@ static void socket_event(struct loop_io *io, uint32_t events)
 	}
 }
 
-static void bind_local(struct datagram *g, int fd, sa_family_t family)
-{
-	struct tsi_address local = g->connection->local;
-	struct sockaddr_storage s;
-	socklen_t size;
-
-	local.port = 0; /* the port is the guest's affair: on the host others may have it, and only what is published is reached */
-	if (!local.family || address_is_unspecified(&local) || address_is_loopback(&local))
-		return;
-	if (address_to_sockaddr(&local, &s, &size) && s.ss_family == family)
-		(void)bind(fd, (struct sockaddr *)&s, size);
-}
-
 static void apply_option(const struct datagram *g, size_t i, int fd)
 {
 	const struct datagram_option *o = &options[i];
@@ -374,7 +361,6 @@ static int socket_for(struct datagram *g, sa_family_t family)
 		if (options[i].family == family && g->options[i])
 			apply_option(g, i, fd);
 	}
-	bind_local(g, fd, family);
 	r = loop_io_add(g->connection->device->loop, &s->io, fd, EVENTS, socket_event);
 	if (r < 0) {
 		close(fd);

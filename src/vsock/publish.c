@@ -190,9 +190,13 @@ static void incoming_closed(struct connection *c, bool reset)
 	struct published *p = take_ptr(c->incoming.published);
 
 	stream_closed(c, reset);
-	if (!p || !c->incoming.asked)
+	if (!p)
 		return;
-	p->asked--;
+	p->asked -= c->incoming.asked;
+	if (!p->asked && TAILQ_EMPTY(&p->waiting))
+		p->refused_ms = 0; /* nobody waits any more: the next one's time begins with its own refusal */
+	if (!c->incoming.asked)
+		return;
 	if (!p->retry.loop && !TAILQ_EMPTY(&p->waiting))
 		loop_timer_set(p->device->loop, &p->retry, 0, retry);
 }

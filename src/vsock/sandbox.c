@@ -8,6 +8,7 @@
 #include "vsock/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <seccomp.h>
@@ -27,14 +28,14 @@ static const int allowed[] = {
 	/* the loop */
 	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(clock_gettime), SCMP_SYS(restart_syscall),
 	/* sockets; socket() itself below */
-	SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+	SCMP_SYS(connect), SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 	SCMP_SYS(setsockopt), SCMP_SYS(getsockopt), SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom),
 	SCMP_SYS(sendmmsg), SCMP_SYS(recvmmsg), SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(close),
 	/* memory; mmap and mprotect below */
 	SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(getrandom),
 	/* the end, and the log's pid */
 	SCMP_SYS(exit_group), SCMP_SYS(exit), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(tgkill), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(sigaltstack), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(sigaltstack), SCMP_SYS(fstat),
 };
 
 static int allow_sockets(scmp_filter_ctx filter)
@@ -44,8 +45,8 @@ static int allow_sockets(scmp_filter_ctx filter)
 	int r = 0;
 
 	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
-		for (size_t t = 0; t < ARRAY_SIZE(types); t++)
-			r |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[f]),
+		for (size_t t = 0; t < ARRAY_SIZE(types) && r == 0; t++)
+			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[f]),
 					      SCMP_A1(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(SOCK_NONBLOCK | SOCK_CLOEXEC),
 						      (scmp_datum_t)types[t]));
 	}
@@ -57,8 +58,8 @@ static int allow_memory(scmp_filter_ctx filter)
 	static const int calls[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		r |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	for (size_t i = 0; i < ARRAY_SIZE(calls) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	return r;
 }
 
@@ -66,6 +67,12 @@ static int allow_memory(scmp_filter_ctx filter)
 static int allow_limits(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+}
+
+/* What the C library makes of fstat(). */
+static int allow_fstat(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
 }
 
 static int install_filter(void)
@@ -85,6 +92,8 @@ static int install_filter(void)
 		r = allow_memory(filter);
 	if (r == 0)
 		r = allow_limits(filter);
+	if (r == 0)
+		r = allow_fstat(filter);
 	if (r == 0)
 		r = seccomp_load(filter);
 	if (filter)

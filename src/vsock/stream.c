@@ -338,23 +338,6 @@ int stream_adopt(struct connection *c, int fd)
 	return 0;
 }
 
-/* Bind as the program in the guest did, where that means something on the host; else let it be. */
-static void bind_local(struct connection *c, int fd, sa_family_t family)
-{
-	struct tsi_address local = c->local;
-	struct sockaddr_storage s;
-	socklen_t size;
-	int one = 1;
-
-	local.port = 0; /* the port is the guest's affair: on the host others may have it */
-	if (address_is_unspecified(&local) || address_is_loopback(&local))
-		return;
-	if (!address_to_sockaddr(&local, &s, &size) || s.ss_family != family)
-		return;
-	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-	(void)bind(fd, (struct sockaddr *)&s, size);
-}
-
 static int connect_to(struct connection *c, const struct sockaddr_storage *to, socklen_t size)
 {
 	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, r;
@@ -362,7 +345,6 @@ static int connect_to(struct connection *c, const struct sockaddr_storage *to, s
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	bind_local(c, fd, to->ss_family);
 	if (connect(fd, (const struct sockaddr *)to, size) < 0 && errno != EINPROGRESS) {
 		r = -errno;
 		close(fd);

@@ -62,6 +62,7 @@ void tsi_reset(struct tsi *t)
 	memset(t->hash, 0, sizeof(t->hash));
 	t->n_listeners = t->high = t->free = 0;
 	t->n_partial = 0;
+	t->greeted = false;
 	t->sent = t->queued;
 }
 
@@ -135,6 +136,9 @@ uint32_t tsi_port_of(const struct connection *c)
 static void on_hello(struct device *d, const struct tsi_message *m)
 {
 	log_debug("guest's module speaks version %u", le32toh(m->port));
+	if (d->tsi.greeted)
+		return;
+	d->tsi.greeted = true;
 	tsi_send(d, NULL, TSI_HELLO, TSI_VERSION, 0, d->tsi.host_families, NULL, NULL);
 	d->on_event(d, "tsi-started");
 }
@@ -375,12 +379,13 @@ static void drop_announced(struct device *d)
 	}
 }
 
+/* The module opens it before the box has any process, and again after it was lost: whoever else asks is none of it. */
 static bool open_control(struct device *d, const struct packet *p)
 {
 	struct connection *c;
 
 	if (d->tsi.control)
-		connection_drop(d->tsi.control, true);
+		return false;
 	drop_announced(d);
 	c = connection_new(d, &control_kind);
 	if (!c)

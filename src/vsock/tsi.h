@@ -41,6 +41,7 @@ struct tsi {
 	struct connection *control;
 	uint8_t partial[sizeof(struct tsi_message)];
 	unsigned n_partial;
+	bool greeted; /* the first HELLO came, and the monitor knows */
 	uint64_t queued, sent;
 	uint32_t host_families; /* TSI_HELLO_* */
 	struct tsi_listener *listeners;

@@ -176,7 +176,7 @@ descriptors_are() {
 }
 
 # bats test_tags=user
-@test "T14: ping; raw and packet sockets are refused" {
+@test "T14 S01: ping; raw, packet and vsock sockets are refused" {
 	both ping "$BED_OUTSIDE4" "$BED_OUTSIDE6" 198.51.100.99
 	try 0 boxed raw
 }

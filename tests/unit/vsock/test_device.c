@@ -437,6 +437,27 @@ static int agent_socket(struct guest *g)
 }
 
 /* In mode none the agent is reached, and nothing that the guest opens is answered (S06). */
+/* S01: another process of the box cannot take the module's place, and one that says HELLO again is heard once. */
+static void control_belongs_to_the_first(void **state)
+{
+	struct tsi_message hello = { .type = htole16(TSI_HELLO), .port = htole32(TSI_VERSION) };
+	struct guest *g = &guest;
+
+	guest_start(g, true, NULL);
+	guest_open_tsi(g);
+	guest_stream(g, OP(REQUEST), 0x20000, TSI_PORT_CONTROL, NULL, 0);
+	guest_expect(g, OP(RST), TSI_PORT_CONTROL, 0x20000);
+	g->event[0] = '\0';
+	for (int i = 0; i < 100; i++)
+		guest_message(g, &hello);
+	guest_expect_silence(g);
+	assert_string_equal(g->event, "");
+	guest_stream(g, OP(RST), GUEST_CONTROL, TSI_PORT_CONTROL, NULL, 0);
+	g->control_forwarded = 0;
+	guest_open_tsi(g);
+	guest_stop(g);
+}
+
 static void agent_is_reached_without_network(void **state)
 {
 	struct guest *g = &guest;
@@ -504,6 +525,7 @@ int main(void)
 		cmocka_unit_test(resets_pass),
 		cmocka_unit_test(published_port_serves),
 		cmocka_unit_test(full_backlog_makes_clients_wait),
+		cmocka_unit_test(control_belongs_to_the_first),
 		cmocka_unit_test(agent_is_reached_without_network),
 		cmocka_unit_test(agent_port_is_checked),
 	};
