@@ -11,7 +11,7 @@ A3S_SCALE ?= 1/16
 export A3S_SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test test-full bench check install clean
+.PHONY: help deps build run registry test test-full bench check install clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -30,6 +30,10 @@ build: ## build everything into build/
 run: build ## build, then show a web server in a box; ends by itself
 	@scripts/deps.sh run
 	@scripts/demo.sh $(BUILD)
+
+registry: ## a registry on 127.0.0.1:5000 with nginx, for README's tour; scripts/registry.sh stop ends it
+	@scripts/deps.sh run test
+	@scripts/registry.sh start
 
 test: build ## unit, replay, fuzz and end-to-end tests at A3S_SCALE
 	@scripts/deps.sh run test

@@ -37,7 +37,7 @@ static json_t *program_version(const char *program)
 		return json_string("");
 	output[strcspn(output, "\n")] = '\0';
 	p = output + strcspn(output, "0123456789");
-	if (!*p) /* passt of a build that was not tagged: "passt unknown version" */
+	if (!*p)
 		return json_string(*output ? "unknown" : "");
 	return json_stringn(p, strcspn(p, " "));
 }
@@ -132,7 +132,7 @@ static const struct line {
 	{ "Images", "Images" },		      { "ServerVersion", "a3s-box Version" },
 	{ "Accelerator", "Accelerator" },     { "AcceleratorReason", " Reason" },
 	{ "GuestKernel", "Guest Kernel" },    { "Qemu", "QEMU Version" },
-	{ "Passt", "passt Version" },	      { "Skopeo", "skopeo Version" },
+	{ "Skopeo", "skopeo Version" },
 	{ "KernelVersion", "Host Kernel" },   { "Architecture", "Architecture" },
 	{ "NCPU", "CPUs" },		      { "MemTotal", "Total Memory" },
 	{ "Home", "Home" },		      { "RuntimeDir", "Runtime Directory" },
@@ -163,7 +163,6 @@ static int info(struct cli *cli, void *options, char **args, struct failure *f)
 	add_accelerator(cli, object);
 	json_object_set_new(object, "GuestKernel", kernel_release());
 	json_object_set_new(object, "Qemu", program_version("qemu-system-x86_64"));
-	json_object_set_new(object, "Passt", program_version("passt"));
 	json_object_set_new(object, "Skopeo", program_version("skopeo"));
 	add_host(object);
 	json_object_set_new(object, "Home", json_string(cli->home.path));

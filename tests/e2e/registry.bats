@@ -157,6 +157,22 @@ loads() {
 	complains nosuch
 }
 
+@test "README's registry serves nginx, says where, and stops" {
+	local port script=$A3S_TESTS/../scripts/registry.sh
+	port=$(free_port)
+	export A3S_REGISTRY_DIR=$A3S_T/registry
+	try 1 "$script" stop
+	same "$err" "registry: none is running"
+	try 0 "$script" start "$port"
+	like "$out" "^registry: 127.0.0.1:$port/nginx:latest is served by process [0-9]+; "
+	try 1 "$script" start "$port"
+	like "$err" "runs already"
+	try 0 a3s-box pull -q "127.0.0.1:$port/nginx"
+	try 0 "$script" stop
+	port_free "$port"
+	try 0 a3s-box rmi "127.0.0.1:$port/nginx"
+}
+
 @test "services: redis from its package answers" {
 	try 0 a3s-box run -d --name redis "$A3S_REGISTRY/redis"
 	wait_for "$A3S_LIMIT" a3s-box exec redis redis-cli ping

@@ -23,7 +23,7 @@ IMAGES="busybox probe nginx redis postgres python3 tools java"
 # Seconds that a file may take.
 [ "${A3S_SCALE:-1/16}" = 1 ] && limit=7200 || limit=1200
 A3S_TESTS=$top/tests
-export A3S_TESTS LC_ALL=C
+export A3S_TESTS A3S_TEST_CACHE LC_ALL=C
 
 . "$A3S_TESTS/lib/registry.bash"
 

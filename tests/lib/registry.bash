@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# A real registry on loopback, plain HTTP, on a port of the kernel's choice. Its blobs are kept in the cache, so that an
+# A real registry on loopback, plain HTTP, on a port of the kernel's choice or A3S_REGISTRY_PORT. Its blobs are kept in the cache, so that an
 # image is pushed once. A second one wants user "tester" and password "secret".
 
 # docker-registry installed as a package would start a service: only its program is wanted.
@@ -23,7 +23,7 @@ registry_free_port() {
 registry_start() {
 	local cache=$1 work=$2 auth=${3:-} port program storage pid end
 	program=$(registry_program "$cache") || return 1
-	port=$(registry_free_port)
+	port=${A3S_REGISTRY_PORT:-$(registry_free_port)}
 	storage=$cache/storage
 	mkdir -p "$storage" "$work"
 	{
