@@ -2,16 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs files of CPython's own test suite and prints one line per test case: "ID OUTCOME".
 
-cpython.py MODULE...     e.g. test_socket test_asyncio.test_streams; or the id of a single test case. Several are run in a
-                         process each, three at a time: they mostly wait.
+cpython.py MODULE...     e.g. test_socket test_asyncio.test_streams; each in a process of its own, three at a time: they
+                         mostly wait
+cpython.py ID...         single test cases, one after the other
 OUTCOME: ok, skip, fail (an assertion), error (an exception). What each failure said goes to standard error.
 """
 import concurrent.futures
 import faulthandler
 import multiprocessing
+import os
 import subprocess
 import sys
 import unittest
+
+
+def say(name, outcome):
+    """In one write: processes share the output."""
+    os.write(1, f"{name.replace(' ', '')} {outcome}\n".encode())
 
 
 class Lines(unittest.TestResult):
@@ -23,13 +30,13 @@ class Lines(unittest.TestResult):
 
     def stopTest(self, test):
         super().stopTest(test)
-        print(test.id(), self.outcome, flush=True)
+        say(test.id(), self.outcome)
 
     def note(self, test, outcome, err):
         self.outcome = outcome
         print(f"--- {test.id()} {outcome}\n{self._exc_info_to_string(err, test)}", file=sys.stderr, flush=True)
         if isinstance(test, unittest.suite._ErrorHolder):  # a fixture of a class or module, never started
-            print(test.id().replace(" ", ""), outcome, flush=True)
+            say(test.id(), outcome)
 
     def addError(self, test, err):
         self.note(test, "error", err)
@@ -44,26 +51,26 @@ class Lines(unittest.TestResult):
     def addSkip(self, test, reason):
         self.outcome = "skip"
         if not isinstance(test, unittest.TestCase):
-            print(test.id().replace(" ", ""), "skip", flush=True)
+            say(test.id(), "skip")
 
 
-def run(name):
+def run(names):
     faulthandler.enable()
     from test import support
     support.verbose = 0
-    unittest.defaultTestLoader.loadTestsFromName(name if name.startswith("test.") else "test." + name).run(Lines())
+    for name in names:
+        unittest.defaultTestLoader.loadTestsFromName(name).run(Lines())
     for child in multiprocessing.active_children():
         child.kill()
 
 
 def main():
-    names = sys.argv[1:]
-    if len(names) == 1:
-        run(names[0])
+    if sys.argv[1].startswith("test."):
+        run(sys.argv[1:])
         return
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        for name in names:
-            pool.submit(subprocess.run, [sys.executable, __file__, name], check=False)
+        for name in sys.argv[1:]:
+            pool.submit(subprocess.run, [sys.executable, __file__, "test." + name], check=False)
 
 
 if __name__ == "__main__":
