@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Many connections, stalled ones among busy ones, and what is left of them (T08 T11 T20 T21, P05 P07 P09), and a vsock
+# Many connections, stalled ones among busy ones, and what is left of them (T08 T11 T20, P09), and a vsock
 # process that is killed in a running box (R02). The programs are guest-programs/load.py and share.py; lib/outside.py runs
 # outside and, published, in the box.
 
@@ -223,78 +223,9 @@ among_busy() {
 	try 0 boxed share.py "$BED_OUTSIDE6"
 }
 
-@test "T21 P08: a box reaches its own and another box's published port through the host's address" {
-	local address
-	in_product a3s-box run -d --name second python3 sleep infinity >/dev/null 3>&-
-	for address in "$BED_INSIDE4" fd77::1; do
-		try 0 boxed net.py tell "$address" 79
-		like "$out" "^$address [0-9]+$"
-		try 0 boxed net.py send "$address" 1000000
-		try 0 a3s-box exec second python3 /probe/net.py tell "$address" 79
-		like "$out" "^$address [0-9]+$"
-		try 0 a3s-box exec second python3 /probe/net.py receive "$address" 1000000
-	done
-	# through the loopback of the box there is nothing of the host
-	try 0 a3s-box exec second python3 /probe/net.py try 127.0.0.1/79
-	same "$out" "127.0.0.1/79 ECONNREFUSED"
-}
-
 # answers PORT WORD: what a server says that is published there
 answers() {
 	[ "$(in_outside socat -u "TCP4:$BED_INSIDE4:$1" - 2>&1)" = "$2" ]
-}
-
-# Connections that the server ended first keep the port busy for a while.
-@test "P07: a published port binds again at once after a restart, with old connections about" {
-	local i server='import socket
-l = socket.create_server(("", 7100))
-print("listening", flush=True)
-while True:
-    c, _ = l.accept()
-    c.sendall(b"bye")
-    c.close()'
-	in_product a3s-box run -d --name again -p 7100:7100 python3 python3 -c "$server" >/dev/null 3>&-
-	log_line again listening
-	for i in 1 2 3; do
-		try 0 in_outside socat -u "TCP4:$BED_INSIDE4:7100" -
-		same "$out" bye
-	done
-	wait_for 10 in_product sh -c 'ss -Htan state time-wait sport = :7100 | grep -q .'
-	try 0 in_product a3s-box restart -t 0 again
-	in_product sh -c 'ss -Htan state time-wait sport = :7100 | grep -q .' || echo "no old connection was left"
-	wait_for "$A3S_LIMIT" answers 7100 bye
-}
-
-# KiB that are the own of a box's monitor and vsock process
-own_memory() {
-	local pid sum=0
-	for pid in $(jq -r '.monitor_pid, .vsock_pid' "$A3S_HOME/boxes/$1"*/state.json); do
-		sum=$((sum + $(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status")))
-	done
-	echo "$sum"
-}
-
-@test "P05: a range of many ports" {
-	local count first=13000 last few many port
-	count=$(fitting "$(scaled 10000)" 2)
-	last=$((first + count - 1))
-	try 0 in_product a3s-box run -d --name few -p 12999:12999 python3 python3 /probe/net.py idle
-	few=$(own_memory "$out")
-	try 0 in_product a3s-box run -d --name many -p "$first-$last:$first-$last" python3 sleep infinity
-	many=$(own_memory "$out")
-	echo "P05 $count ports: $few KiB with one, $many KiB with all"
-	[ "$many" -le $((few + 32768)) ]
-	for port in $first $((first + count / 2)) "$last"; do
-		background "server$port" a3s-box exec many python3 /probe/net.py serve blocking :: "$port"
-		says "server$port" listening
-		try 0 outside net.py tell "$BED_INSIDE4" "$port" hello
-		like "$out" "^cloexec (::ffff:)?10\.77\.0\.2 .*"$'\n'hello
-	done
-	try 0 a3s-box port many
-	same "$(wc -l <<<"$out")" $((2 * count))
-	try 0 a3s-box rm -f few many
-	port_free "$first" in_product
-	port_free "$last" in_product
 }
 
 is_another_vsock() {
