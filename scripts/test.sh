@@ -73,6 +73,9 @@ phase_e2e() {
 	count e2e-user
 }
 
+# The images of the end-to-end tests are made meanwhile, where they are not in the cache yet: that is mostly downloading.
+[[ " $phases " != *" e2e "* ]] || nice tests/e2e/run.sh --images >"$results/images.log" 2>&1 </dev/null &
+
 for phase in $phases; do
 	say "$phase"
 	started=$SECONDS

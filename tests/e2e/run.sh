@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # usage: run.sh BUILD RESULTS [user] [FILE...]
+#        run.sh --images	make the images that are not in the cache, and nothing else
 #
 # End-to-end tests: real boxes, a real registry on loopback, images made from Debian packages. Files run one after the
 # other, so that boxes do not compete for the machine. With "user", started by root: only what is tagged user, as an
@@ -10,14 +11,16 @@ set -u -o pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 cd "$top" || exit 1
+: "${A3S_TEST_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/a3s-box/test-images}"
+IMAGES="busybox probe nginx redis postgres python3 tools java"
+# shellcheck disable=SC2086 # words
+[ "$1" != --images ] || exec "$top/tests/images/build.sh" "$A3S_TEST_CACHE" $IMAGES
 build=$(realpath "$1")
 results=$(realpath -m "$2")
 tag=${3:-}
 shift 3 2>/dev/null || shift $#
 files=("$@")
 [ "${#files[@]}" -gt 0 ] || files=("$here"/*.bats)
-: "${A3S_TEST_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/a3s-box/test-images}"
-IMAGES="busybox probe nginx redis postgres python3 tools java"
 # What the pass as an ordinary user needs of them.
 [ "$tag" != user ] || IMAGES="busybox probe nginx python3"
 # Seconds that a file may take.
