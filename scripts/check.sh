@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What a reviewer's tools say: both compilers without warnings, then clang-tidy, cppcheck, sparse, checkpatch and
-# shellcheck; and whether every case of docs/cases.md has a test.
+# shell scripts (shellcheck), and whether every case of docs/cases.md has a test.
 set -u
 cd "$(dirname "$0")/.." || exit
 bad=0
