@@ -861,6 +861,7 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 {
 	static const struct tsi_address broadcast = {
 		.family = cpu_to_le16(TSI_FAMILY_V4), .bytes = { 255, 255, 255, 255 } };
+	struct ubuf_info *done;
 	struct tsi_link *link;
 	int err;
 
@@ -882,7 +883,11 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 	if (IS_ERR(link))
 		return PTR_ERR(link);
 	carrier_check_broadcast(link, sk);
-	err = datagram_queue_all(sk, link, to, msg, len);
+	err = tsi_socket_begin_zerocopy(sk, msg, &done);
+	if (!err) {
+		err = datagram_queue_all(sk, link, to, msg, len);
+		tsi_socket_end_zerocopy(done, !err);
+	}
 	tsi_link_put(link);
 	return err ? err : len;
 }

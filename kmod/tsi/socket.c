@@ -233,6 +233,26 @@ void tsi_socket_set_link(struct tsi_socket *socket, struct tsi_link *link)
 	rcu_assign_pointer(socket->link, link);
 }
 
+int tsi_socket_begin_zerocopy(struct sock *sk, struct msghdr *msg, struct ubuf_info **ret_done)
+{
+	*ret_done = NULL;
+	if (!(msg->msg_flags & MSG_ZEROCOPY) || !msg_data_left(msg) || !sock_flag(sk, SOCK_ZEROCOPY))
+		return 0;
+	*ret_done = msg_zerocopy_realloc(sk, msg_data_left(msg), NULL);
+	if (!*ret_done)
+		return -ENOBUFS;
+	uarg_to_msgzc(*ret_done)->zerocopy = 0;
+	return 0;
+}
+
+void tsi_socket_end_zerocopy(struct ubuf_info *done, bool sent)
+{
+	if (sent)
+		net_zcopy_put(done);
+	else
+		net_zcopy_put_abort(done, true);
+}
+
 int tsi_socket_wait(struct sock *sk, struct tsi_link *link, long *timeout, tsi_condition done, bool exclusive)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);

@@ -60,6 +60,13 @@ struct tsi_link *tsi_socket_link(const struct sock *sk);
 struct tsi_link *tsi_socket_take_link(struct tsi_socket *socket);
 void tsi_socket_set_link(struct tsi_socket *socket, struct tsi_link *link);
 
+/*
+ * Nothing is sent without a copy, but a program that asked for it with MSG_ZEROCOPY waits to hear when its buffer is free:
+ * at once, and that it was copied. Around each send; *ret_done is NULL when it was not asked for. 0 or -ENOBUFS.
+ */
+int tsi_socket_begin_zerocopy(struct sock *sk, struct msghdr *msg, struct ubuf_info **ret_done);
+void tsi_socket_end_zerocopy(struct ubuf_info *done, bool sent);
+
 /* Whether anybody waits for has not been true yet, called over and over. */
 typedef bool (*tsi_condition)(struct sock *sk, struct tsi_link *link);
 

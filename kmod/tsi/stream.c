@@ -651,33 +651,19 @@ static int stream_connect_for_send(struct socket *sock, struct msghdr *msg)
 				  msg->msg_flags & MSG_DONTWAIT ? O_NONBLOCK : 0);
 }
 
-/*
- * Nothing is sent without a copy, but a program that asked for it waits to hear when its buffer is free: at once, and that
- * it was copied.
- */
-static int stream_send_zerocopy(struct sock *sk, struct tsi_link *link, struct msghdr *msg)
-{
-	struct ubuf_info *done = msg_zerocopy_realloc(sk, msg_data_left(msg), NULL);
-	int n;
-
-	if (!done)
-		return -ENOBUFS;
-	uarg_to_msgzc(done)->zerocopy = 0;
-	n = stream_send(sk, link, msg);
-	if (n < 0)
-		net_zcopy_put_abort(done, true);
-	else
-		net_zcopy_put(done);
-	return n;
-}
-
 static int stream_send_any(struct sock *sk, struct tsi_link *link, struct msghdr *msg)
 {
+	struct ubuf_info *done;
+	int n;
+
 	if (msg->msg_flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (msg->msg_flags & MSG_ZEROCOPY && msg_data_left(msg) && sock_flag(sk, SOCK_ZEROCOPY))
-		return stream_send_zerocopy(sk, link, msg);
-	return stream_send(sk, link, msg);
+	n = tsi_socket_begin_zerocopy(sk, msg, &done);
+	if (n)
+		return n;
+	n = stream_send(sk, link, msg);
+	tsi_socket_end_zerocopy(done, n >= 0);
+	return n;
 }
 
 int tsi_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)

@@ -947,6 +947,22 @@ static void datagram_refused(void)
 	close(fd);
 }
 
+/* What the program waits for before it uses its buffer again. */
+static void datagram_zerocopy(void)
+{
+	char data[100] = "", control[100];
+	struct msghdr message = { .msg_control = control, .msg_controllen = sizeof(control) };
+	int fd = connected_datagram(), on = 1;
+	struct pollfd p = { fd, 0, 0 };
+
+	TELL(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)));
+	TELL(send(fd, data, sizeof(data), MSG_ZEROCOPY));
+	TELL(poll(&p, 1, LIMIT_MS));
+	TELL(recvmsg(fd, &message, MSG_ERRQUEUE));
+	TELL(recv(fd, data, sizeof(data), 0));
+	close(fd);
+}
+
 static void datagrams_at_once(void)
 {
 	char data[8][4], got[8][4];
@@ -1003,6 +1019,7 @@ static const struct {
 	{ "T13 UDP: recvmsg", datagram_messages },
 	{ "T13 UDP: calls in all states", datagram_states },
 	{ "T13 UDP: refused", datagram_refused },
+	{ "T10 UDP: MSG_ZEROCOPY", datagram_zerocopy },
 	{ "T13 UDP: sendmmsg, recvmmsg, writev", datagrams_at_once },
 };
 
