@@ -65,10 +65,11 @@ writer_waits() {
 
 @test "C02: stop and kill arrive at a box that does not read its full standard input" {
 	mkfifo "$A3S_T/input"
-	a3s-box run -i --name full probe signals 3 15 <"$A3S_T/input" >/dev/null 2>&1 3>&- &
+	a3s-box run -i --name full --stop-signal TERM probe signals 3 15 <"$A3S_T/input" >/dev/null 2>&1 3>&- &
 	local run=$! code=0
 	yes >"$A3S_T/input" 2>/dev/null 3>&- &
 	local writer=$!
+	wait_for "$A3S_LIMIT" is_state full running # a box that does not run yet has no log to follow
 	log_line full waiting
 	wait_for "$A3S_LIMIT" writer_waits "$writer"
 	try 0 a3s-box stop full
