@@ -202,6 +202,17 @@ stop_echoes() {
 	same "$out" silence
 }
 
+@test "R02 T19: a vsock process that is killed is replaced: published UDP goes on, without the server's doing" {
+	try 0 in_product a3s-box run -d --name lasting -p 7025:53/udp python3 python3 /probe/net.py echo 0.0.0.0 53
+	log_line lasting 'listening 53'
+	try 0 outside ask "$BED_INSIDE4" 7025 3 before
+	local monitor
+	monitor=$(jq .monitor_pid "$A3S_HOME/boxes/$(a3s-box ps -q --no-trunc --filter name=lasting)/state.json")
+	pkill -KILL -P "$monitor" -x a3s-box-vsock
+	try 0 outside ask "$BED_INSIDE4" 7025 3 after
+	try 0 a3s-box rm -f lasting
+}
+
 @test "T21 P08: the box reaches its own and another box's published port through the host's address, TCP and UDP" {
 	serve own blocking 0.0.0.0 7000
 	echo_in udp 0.0.0.0 7020
