@@ -760,6 +760,21 @@ static int stream_receive(struct sock *sk, struct tsi_link *link, struct msghdr 
 	return copied ? copied : n;
 }
 
+/* TCP_INQ, and io_uring: what the next read finds, an end of file counting as one. */
+static void stream_tell_rest(struct sock *sk, struct tsi_link *link, struct msghdr *msg)
+{
+	int rest;
+
+	if (!tcp_sk(sk)->recvmsg_inq && !msg->msg_get_inq)
+		return;
+	rest = tsi_link_readable(link);
+	if (!rest && stream_has_ended(sk, link))
+		rest = 1;
+	msg->msg_inq = rest;
+	if (tcp_sk(sk)->recvmsg_inq)
+		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(rest), &rest);
+}
+
 int tsi_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct sock *sk = sock->sk;
@@ -781,6 +796,8 @@ int tsi_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int 
 	n = stream_receive(sk, link, msg, len, flags);
 	if (flags & MSG_TRUNC)
 		msg->msg_iter = buffer;
+	if (n >= 0)
+		stream_tell_rest(sk, link, msg);
 out:
 	if (link)
 		tsi_link_put(link);

@@ -360,6 +360,27 @@ static void names_in_messages(void)
 	close(fd);
 }
 
+static void rest_of_queue(void)
+{
+	char buffer[4], control[64];
+	struct iovec part = { buffer, sizeof(buffer) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control };
+	int fd = connected(), on = 1, rest;
+
+	TELL(setsockopt(fd, SOL_TCP, TCP_INQ, &on, sizeof(on)));
+	put(fd, "hello");
+	for (int i = 0; i < 3; i++) {
+		if (i == 1)
+			shutdown(fd, SHUT_WR);
+		poll(&(struct pollfd){ fd, i < 2 ? POLLIN : POLLRDHUP, 0 }, 1, LIMIT_MS);
+		message.msg_controllen = sizeof(control);
+		TELL(recvmsg(fd, &message, 0));
+		memcpy(&rest, CMSG_DATA((struct cmsghdr *)control), sizeof(rest));
+		say("%zu %d", message.msg_controllen, i == 1 ? 0 : rest); /* the end may or may not be there yet */
+	}
+	close(fd);
+}
+
 static void vectors(void)
 {
 	char one[3] = "abc", two[4] = "defg", a[5] = "", b[2] = "";
@@ -1003,6 +1024,7 @@ static const struct {
 	{ "T10 FIONREAD, SIOCOUTQ, FIONBIO", ioctls },
 	{ "T10 MSG_PEEK, WAITALL, DONTWAIT, TRUNC, ERRQUEUE, OOB; bad buffers", flags },
 	{ "T10 recvmsg, sendto, names", names_in_messages },
+	{ "T10 TCP_INQ", rest_of_queue },
 	{ "T10 readv, writev", vectors },
 	{ "T10 sendmmsg, recvmmsg", many_messages },
 	{ "T10 sendfile", send_file },
