@@ -77,6 +77,11 @@ static const char *directory_fault(const char *path, bool follow)
 
 enum content { CONTENT_NONE, CONTENT_OURS, CONTENT_FOREIGN };
 
+static bool is_ours(const char *name)
+{
+	return !strcmp(name, "boxes") || !strcmp(name, "images") || !strcmp(name, "guest.json");
+}
+
 /* What is in the directory; a new file system's lost+found counts as nothing. */
 static enum content look_into(const char *path)
 {
@@ -86,7 +91,7 @@ static enum content look_into(const char *path)
 	if (!dir)
 		return CONTENT_NONE;
 	for (const struct dirent *e; content != CONTENT_OURS && (e = readdir(dir));) {
-		if (!strcmp(e->d_name, "boxes") || !strcmp(e->d_name, "images"))
+		if (is_ours(e->d_name))
 			content = CONTENT_OURS;
 		else if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "lost+found") != 0)
 			content = CONTENT_FOREIGN;

@@ -167,9 +167,10 @@ loads() {
 	like "$out" "^registry: 127.0.0.1:$port/nginx:latest is served by process [0-9]+; "
 	try 1 "$script" start "$port"
 	like "$err" "runs already"
-	try 0 a3s-box pull -q "127.0.0.1:$port/nginx"
+	try any a3s-box pull -q "127.0.0.1:$port/nginx"
+	same "$status $out" "0 127.0.0.1:$port/nginx:latest" || { "$script" stop && false; }
 	try 0 "$script" stop
-	port_free "$port"
+	try 7 curl -s "http://127.0.0.1:$port/v2/" # refused
 	try 0 a3s-box rmi "127.0.0.1:$port/nginx"
 }
 

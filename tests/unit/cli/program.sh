@@ -133,6 +133,9 @@ try 1 env A3S_HOME="$work/none" "$box" inspect x <<<$'a3s-box: no such box or im
 mkdir -m 700 "$work/empty" "$work/foreign"
 : >"$work/foreign/file"
 try 0 env A3S_HOME="$work/empty" "$box" ps -aq <<<""
+mkdir -m 700 "$work/probed"
+echo '{}' >"$work/probed/guest.json"
+try 0 env A3S_HOME="$work/probed" "$box" ps -aq <<<""
 [ -z "$(ls -A "$work/empty")" ] || { echo "looking filled an empty directory"; bad=1; }
 try 125 env A3S_HOME="$work/foreign" "$box" ps \
 	<<<"a3s-box: store $work/foreign: there are other files in it, and no boxes or images: set A3S_HOME to a new directory"
