@@ -7,6 +7,8 @@
 #include "cli/session.h"
 #include "store/box.h"
 
+#define ATTACH_SIG_PROXY_HELP "Pass signals on, without a terminal; the third INT or TERM ends this command only (default true)"
+
 /**
  * struct attach - how to be attached
  * @send_stdin: relay standard input, when the box keeps its own open

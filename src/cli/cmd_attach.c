@@ -15,8 +15,7 @@ static const struct attach_options defaults = { .pass_signals = true };
 static const struct option_spec options_table[] = {
 	{ "detach-keys", 0, "KEYS", "Keys that leave the box running (default ctrl-p,ctrl-q)", option_set_text, AT(keys) },
 	{ "no-stdin", 0, NULL, "Do not pass standard input on", option_set_switch, AT(no_stdin) },
-	{ "sig-proxy", 0, NULL, "Pass signals on to the process, without a terminal (default true)", option_set_switch,
-	  AT(pass_signals) },
+	{ "sig-proxy", 0, NULL, ATTACH_SIG_PROXY_HELP, option_set_switch, AT(pass_signals) },
 	{ 0 },
 };
 

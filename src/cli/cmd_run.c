@@ -27,8 +27,7 @@ static const struct option_spec options_table[] = {
 	  offsetof(struct run_options, detach) },
 	{ "detach-keys", 0, "KEYS", "Keys that leave the box running (default ctrl-p,ctrl-q)", option_set_text,
 	  offsetof(struct run_options, keys) },
-	{ "sig-proxy", 0, NULL, "Pass signals on to the process, without a terminal (default true)", option_set_switch,
-	  offsetof(struct run_options, pass_signals) },
+	{ "sig-proxy", 0, NULL, ATTACH_SIG_PROXY_HELP, option_set_switch, offsetof(struct run_options, pass_signals) },
 	{ 0 },
 };
 

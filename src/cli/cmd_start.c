@@ -20,8 +20,7 @@ static const struct option_spec options_table[] = {
 	{ "attach", 'a', NULL, "Stay and show the box's output; the exit code is the box's", option_set_switch, AT(attach) },
 	{ "detach-keys", 0, "KEYS", "Keys that leave the box running (default ctrl-p,ctrl-q)", option_set_text, AT(keys) },
 	{ "interactive", 'i', NULL, "Stay and pass standard input on", option_set_switch, AT(interactive) },
-	{ "sig-proxy", 0, NULL, "Pass signals on to the process, without a terminal (default true)", option_set_switch,
-	  AT(pass_signals) },
+	{ "sig-proxy", 0, NULL, ATTACH_SIG_PROXY_HELP, option_set_switch, AT(pass_signals) },
 	{ 0 },
 };
 static const char *const later[] = { "checkpoint", "checkpoint-dir", NULL };

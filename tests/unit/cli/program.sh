@@ -48,8 +48,7 @@ record db 3 '{"status":"exited","exit_code":0,"finished_ns":1767225700000000000}
 # -- logs: both streams in one file keep the order in which the box wrote
 log=$A3S_HOME/boxes/$(readlink "$A3S_HOME/names/web")/log.json
 for i in 1 2; do
-	echo '{"log":"out'$i'\n","stream":"stdout","time":"2026-01-01T00:00:0'$i'Z"}'
-	echo '{"log":"err'$i'\n","stream":"stderr","time":"2026-01-01T00:00:0'$i'Z"}'
+	printf '{"log":"%s%d\\n","stream":"%s","time":"2026-01-01T00:00:0%dZ"}\n' out "$i" stdout "$i" err "$i" stderr "$i"
 done >"$log"
 try 0 a3s-box logs web <<<$'out1\nerr1\nout2\nerr2'
 
