@@ -102,8 +102,10 @@ static int family_resolve(void)
 
 	if (!families)
 		return -ENOENT;
-	/* What is there stays: its modules are in use, or are no modules. One that is
-	 * not there, as IPv6 when it was switched off at boot, has nothing to replace. */
+	/*
+	 * What is there stays: its modules are in use, or are no modules. One that is not there, as IPv6 when it was switched
+	 * off at boot, has nothing to replace.
+	 */
 	for (i = 0; i < FAMILIES; i++)
 		family_original[i] = rcu_dereference_protected(families[family_ours[i].family], true);
 	return family_original[TSI_INET] && family_original[TSI_INET]->family == PF_INET ? 0 : -ENOENT;
