@@ -15,6 +15,7 @@
 #include "main.h"
 
 #define OUTPUT_MAX 32768u
+#define OUTPUT_PAGED_MAX (OUTPUT_PAGES * PAGE_SIZE)
 #define OUTPUT_FIRST 2048u /* a header, or a few small writes; twice as much whenever that is full */
 /* A write of more than this is worth a packet of its own. */
 #define OUTPUT_SMALL 4096u
@@ -38,10 +39,33 @@ static void output_arm(struct tsi_output *output, bool more)
 	hrtimer_start(&output->timer, ns_to_ktime(more ? OUTPUT_CORK_NS : OUTPUT_DELAY_NS), HRTIMER_MODE_REL);
 }
 
+/* With sending. Forget the first bytes of what is held. */
+static void output_drop(struct tsi_output *output, size_t bytes)
+{
+	size_t part = min(bytes, output->copied);
+	unsigned int i;
+
+	WRITE_ONCE(output->held, output->held - bytes);
+	output->copied -= part;
+	if (output->copied)
+		memmove(output->data, output->data + part, output->copied);
+	bytes -= part;
+	for (i = 0; i < output->n_pages && bytes >= output->pages[i].bv_len; i++) {
+		bytes -= output->pages[i].bv_len;
+		put_page(output->pages[i].bv_page);
+	}
+	output->n_pages -= i;
+	memmove(output->pages, output->pages + i, output->n_pages * sizeof(*output->pages));
+	if (bytes) {
+		output->pages[0].bv_offset += bytes;
+		output->pages[0].bv_len -= bytes;
+	}
+}
+
 /* With sending. */
 static void output_release(struct tsi_output *output)
 {
-	WRITE_ONCE(output->held, 0);
+	output_drop(output, output->held);
 	kfree(output->data);
 	output->data = NULL;
 	output->room = 0;
@@ -50,10 +74,10 @@ static void output_release(struct tsi_output *output)
 /* With sending. Room for len bytes more, OUTPUT_MAX in all at most. */
 static int output_grow(struct tsi_output *output, size_t len)
 {
-	size_t room = max_t(size_t, roundup_pow_of_two(output->held + len), OUTPUT_FIRST);
+	size_t room = max_t(size_t, roundup_pow_of_two(output->copied + len), OUTPUT_FIRST);
 	u8 *data;
 
-	if (output->held + len <= output->room)
+	if (output->copied + len <= output->room)
 		return 0;
 	data = krealloc(output->data, room, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
 	if (!data)
@@ -63,18 +87,32 @@ static int output_grow(struct tsi_output *output, size_t len)
 	return 0;
 }
 
+/* With sending. As what is to be sent. */
+static unsigned int output_gather(const struct tsi_output *output, struct bio_vec *parts)
+{
+	unsigned int n = 0;
+
+	if (output->copied) {
+		parts[n].bv_page = virt_to_page(output->data);
+		parts[n].bv_offset = offset_in_page(output->data);
+		parts[n++].bv_len = output->copied;
+	}
+	memcpy(parts + n, output->pages, output->n_pages * sizeof(*parts));
+	return n + output->n_pages;
+}
+
 /*
  * With sending. Something may remain if the host took credit back; it is tried again until the connection ends. What a
  * connection that has ended leaves is lost with it.
  */
 static void output_send_held(struct tsi_output *output)
 {
-	struct kvec part = { .iov_base = output->data, .iov_len = output->held };
+	struct bio_vec parts[OUTPUT_PAGES + 1];
 	struct msghdr msg = {};
 
 	if (!output->held)
 		return;
-	iov_iter_kvec(&msg.msg_iter, WRITE, &part, 1, part.iov_len);
+	iov_iter_bvec(&msg.msg_iter, WRITE, parts, output_gather(output, parts), output->held);
 	while (msg_data_left(&msg))
 		if (tsi_link_send(output->link, &msg, msg_data_left(&msg)) <= 0)
 			break;
@@ -82,8 +120,7 @@ static void output_send_held(struct tsi_output *output)
 		output_release(output);
 		return;
 	}
-	memmove(output->data, output->data + output->held - msg_data_left(&msg), msg_data_left(&msg));
-	WRITE_ONCE(output->held, msg_data_left(&msg));
+	output_drop(output, output->held - msg_data_left(&msg));
 	output_arm(output, true);
 }
 
@@ -135,11 +172,11 @@ static bool output_is_corked(const struct sock *sk)
 }
 
 /* With sending. */
-static bool output_may_hold(struct tsi_output *output, const struct sock *sk, size_t len, bool more)
+static bool output_may_hold(struct tsi_output *output, const struct sock *sk, size_t len, size_t most, bool more)
 {
 	if (len > OUTPUT_SMALL && !more)
 		return false;
-	if (output->held + len > OUTPUT_MAX || output->held + len > tsi_link_writable(output->link))
+	if (output->held + len > most || output->held + len > tsi_link_writable(output->link))
 		return false;
 	if (more)
 		return true;
@@ -151,48 +188,71 @@ static int output_append(struct tsi_output *output, struct msghdr *msg, size_t l
 {
 	if (output_grow(output, len) < 0)
 		return -ENOMEM;
-	if (!copy_from_iter_full(output->data + output->held, len, &msg->msg_iter))
+	if (!copy_from_iter_full(output->data + output->copied, len, &msg->msg_iter))
 		return -EFAULT;
+	output->copied += len;
 	WRITE_ONCE(output->held, output->held + len);
 	return len;
 }
 
+/* With sending, and room for a page. */
+static int output_append_page(struct tsi_output *output, struct msghdr *msg, size_t len)
+{
+	struct bio_vec *part = &output->pages[output->n_pages++];
+
+	*part = *msg->msg_iter.bvec;
+	part->bv_offset += msg->msg_iter.iov_offset;
+	part->bv_len = len;
+	get_page(part->bv_page);
+	iov_iter_advance(&msg->msg_iter, len);
+	WRITE_ONCE(output->held, output->held + len);
+	return len;
+}
+
+/* With sending. Whether len bytes more can stand behind what is held. */
+static bool output_has_place(const struct tsi_output *output, size_t len, bool by_page)
+{
+	if (by_page)
+		return output->n_pages < OUTPUT_PAGES && output->held + len <= OUTPUT_PAGED_MAX;
+	return !output->n_pages && output->held + len <= OUTPUT_MAX;
+}
+
 /* With sending. */
-static int output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk)
+static int output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk, bool by_page)
 {
 	bool more = msg->msg_flags & (MSG_MORE | MSG_SENDPAGE_NOTLAST) || output_is_corked(sk);
-	size_t len = msg_data_left(msg);
+	size_t len = msg_data_left(msg), most = by_page ? OUTPUT_PAGED_MAX : OUTPUT_MAX;
 	bool hold;
 	int n;
 
 	if (tsi_link_state(output->link) != TSI_LINK_OPEN)
 		return -EPIPE;
-	if (output->held + len > min_t(size_t, OUTPUT_MAX, tsi_link_writable(output->link)))
+	if (!output_has_place(output, len, by_page) || output->held + len > tsi_link_writable(output->link))
 		output_send_held(output);
-	if (output->held + len > OUTPUT_MAX && output->held)
+	if (output->held && !output_has_place(output, len, by_page))
 		return -EAGAIN;
-	hold = output_may_hold(output, sk, len, more);
+	hold = output_may_hold(output, sk, len, most, more);
 	if (!hold && !output->held)
 		return tsi_link_send(output->link, msg, len);
-	n = output_append(output, msg, len);
+	n = by_page ? output_append_page(output, msg, len) : output_append(output, msg, len);
 	if (n == -ENOMEM) {
 		output_send_held(output);
 		return output->held ? -EAGAIN : tsi_link_send(output->link, msg, len);
 	}
 	/* The last part goes with what was held for it. */
-	if (hold && output->held < OUTPUT_MAX)
+	if (hold && output_has_place(output, 1, by_page))
 		output_arm(output, more);
 	else
 		output_send_held(output);
 	return n;
 }
 
-int tsi_output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk)
+int tsi_output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk, bool by_page)
 {
 	int n;
 
 	mutex_lock(&output->sending);
-	n = output_send(output, msg, sk);
+	n = output_send(output, msg, sk, by_page);
 	mutex_unlock(&output->sending);
 	return n;
 }

@@ -602,7 +602,7 @@ static bool stream_can_send(struct sock *sk, struct tsi_link *link)
 	return !stream_wants_room(sk, link);
 }
 
-static int stream_send_some(struct sock *sk, struct tsi_link *link, struct msghdr *msg)
+static int stream_send_some(struct sock *sk, struct tsi_link *link, struct msghdr *msg, bool by_page)
 {
 	int n;
 
@@ -612,19 +612,19 @@ static int stream_send_some(struct sock *sk, struct tsi_link *link, struct msghd
 		return -EAGAIN;
 	if (tsi_link_state(link) == TSI_LINK_CLOSED)
 		return -EPIPE;
-	n = tsi_output_send(&stream_of(link)->output, msg, sk);
+	n = tsi_output_send(&stream_of(link)->output, msg, sk, by_page);
 	/* Vsock's words for a connection that ended meanwhile; whoever ended it has said why in sk_err. */
 	return n == -ENOTCONN || n == -ECONNRESET ? -EPIPE : n;
 }
 
-static int stream_send(struct sock *sk, struct tsi_link *link, struct msghdr *msg)
+static int stream_send(struct sock *sk, struct tsi_link *link, struct msghdr *msg, bool by_page)
 {
 	long timeout = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	size_t sent = 0;
 	int n = 0;
 
 	while (msg_data_left(msg)) {
-		n = stream_send_some(sk, link, msg);
+		n = stream_send_some(sk, link, msg, by_page);
 		if (n > 0) {
 			sent += n;
 			continue;
@@ -661,7 +661,7 @@ static int stream_send_any(struct sock *sk, struct tsi_link *link, struct msghdr
 	n = tsi_socket_begin_zerocopy(sk, msg, &done);
 	if (n)
 		return n;
-	n = stream_send(sk, link, msg);
+	n = stream_send(sk, link, msg, false);
 	tsi_socket_end_zerocopy(done, n >= 0);
 	return n;
 }
@@ -688,12 +688,18 @@ int tsi_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 
 ssize_t tsi_stream_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
 {
+	struct bio_vec part = { .bv_page = page, .bv_offset = offset, .bv_len = size };
+	struct msghdr msg = { .msg_flags = flags };
 	struct tsi_link *link = stream_link(sock->sk);
+	int n;
 
 	if (!link)
 		return tsi_socket_base(sock->sk)->sendpage(sock, page, offset, size, flags);
+	iov_iter_bvec(&msg.msg_iter, WRITE, &part, 1, size);
+	tsi_options_check_keepalive(link, sock->sk);
+	n = stream_send(sock->sk, link, &msg, sendpage_ok(page));
 	tsi_link_put(link);
-	return sock_no_sendpage(sock, page, offset, size, flags);
+	return n;
 }
 
 static bool stream_has_ended(struct sock *sk, struct tsi_link *link)
