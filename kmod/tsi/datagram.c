@@ -56,6 +56,7 @@
  * @reopen:	puts a new one in its place; has a reference
  * @sending:	one at a time
  * @answer:	to the last PEER: CARRIER_ASKED, 0, or a negative errno; with link.lock
+ * @refused:	why the host would not have the carrier at all, or 0: it knows no such carrier when asked about it then; with link.lock
  * @broadcast:	the host was told that SO_BROADCAST is on
  */
 struct carrier {
@@ -64,7 +65,7 @@ struct carrier {
 	struct work_struct flush;
 	struct work_struct reopen;
 	struct mutex sending;
-	int answer;
+	int answer, refused;
 	bool broadcast;
 };
 
@@ -401,6 +402,17 @@ static void datagram_set_peer(struct tsi_socket *socket, const struct tsi_addres
 	spin_unlock_bh(&socket->lock);
 }
 
+/* With link->lock. What is said unasked is about the carrier itself. */
+static void carrier_take_failure(struct tsi_link *link, int err)
+{
+	struct carrier *carrier = carrier_of(link);
+
+	if (carrier->answer == CARRIER_ASKED)
+		carrier->answer = -(err == ENOTCONN && carrier->refused ? carrier->refused : err);
+	else if (err != ENOTCONN)
+		carrier->refused = err;
+}
+
 static void datagram_on_message(struct tsi_link *link, const struct tsi_message *message)
 {
 	u16 type = le16_to_cpu(message->type);
@@ -419,9 +431,12 @@ static void datagram_on_message(struct tsi_link *link, const struct tsi_message 
 		sk_error_report(link->owner);
 	}
 	spin_lock_bh(&link->lock);
-	carrier_of(link)->answer = type == TSI_CONNECTED ? 0 : -tsi_control_errno(message, ENETUNREACH);
-	if (type == TSI_CONNECTED)
+	if (type == TSI_FAILED) {
+		carrier_take_failure(link, tsi_control_errno(message, ENETUNREACH));
+	} else {
+		carrier_of(link)->answer = 0;
 		link->local = message->local;
+	}
 	spin_unlock_bh(&link->lock);
 	link->owner->sk_state_change(link->owner);
 }
