@@ -33,6 +33,7 @@
 #define LINGER_MS 5000
 
 static void update_events(struct conversation *c);
+static bool send_frame(struct conversation *c, enum frame_type type, const void *payload, size_t size);
 
 static void free_now(struct loop_deferred *deferred)
 {
@@ -41,6 +42,35 @@ static void free_now(struct loop_deferred *deferred)
 	frame_buffer_deinit(&c->received);
 	frame_buffer_deinit(&c->sending);
 	free(c);
+}
+
+/*
+ * A connection that is lost may be seen only when it refuses what was read from main already. What vsock has taken is gone;
+ * a frame of which it has taken a part is, too.
+ */
+static void keep_unsent(struct conversation *c, struct process *p)
+{
+	if (c->state != CONVERSATION_STREAMING || c->sending.start > 0)
+		return;
+	frame_buffer_deinit(&p->unsent);
+	p->unsent = c->sending;
+	c->sending = (struct frame_buffer){ 0 };
+}
+
+static bool send_unsent(struct conversation *c)
+{
+	struct frame_buffer unsent = c->process->unsent;
+	enum frame_type type;
+	const uint8_t *data;
+	size_t size;
+	bool r = true;
+
+	c->process->unsent = (struct frame_buffer){ 0 };
+	while (r && frame_buffer_next(&unsent, &type, &data, &size) == 1)
+		if (size && (type == FRAME_STDOUT || type == FRAME_STDERR))
+			r = send_frame(c, type, data, size);
+	frame_buffer_deinit(&unsent);
+	return r;
 }
 
 /* Let go of the process: an exec'd one is told that its terminal is gone. */
@@ -56,8 +86,10 @@ static void leave_process(struct conversation *c)
 	if (!p)
 		return;
 	p->owner = NULL;
-	if (p->main)
+	if (p->main) {
+		keep_unsent(c, p);
 		return;
+	}
 	(void)process_signal(p, SIGHUP);
 	process_free(&c->agent->processes, p);
 }
@@ -297,7 +329,7 @@ static void start_streaming(struct conversation *c)
 	watch(c, &c->err, FRAME_STDERR, p->err_fd);
 	if (p->in_fd >= 0)
 		(void)loop_io_add(c->agent->loop, &c->stdin_io, p->in_fd, 0, on_stdin_ready);
-	if (!send_reply(c, json_pack("{s:b,s:i}", "ok", 1, "pid", (int)p->pid)))
+	if (!send_reply(c, json_pack("{s:b,s:i}", "ok", 1, "pid", (int)p->pid)) || !send_unsent(c))
 		return;
 	if (p->ended)
 		start_draining(c);

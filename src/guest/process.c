@@ -570,6 +570,7 @@ struct process *process_free(struct process_table *table, struct process *proces
 	close_fd(process->in_fd);
 	close_fd(process->out_fd);
 	close_fd(process->err_fd);
+	frame_buffer_deinit(&process->unsent);
 	free(process);
 	return NULL;
 }

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/frame.h"
 #include "guest/mounts.h"
 #include "guest/spec.h"
 
@@ -33,6 +34,7 @@ struct process {
 	bool tty, main, ended, oom;
 	int status;
 	void *owner;
+	struct frame_buffer unsent; /* main's output that a lost connection did not take, for the next */
 	struct process *next;
 };
 

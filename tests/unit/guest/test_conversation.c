@@ -432,6 +432,32 @@ static void a_lost_connection_hangs_up(void **state)
 	assert_int_equal(agent.n_conversations, 0);
 }
 
+/* R02: the loss is seen only when the connection refuses what was read from main. */
+static void output_that_was_refused_comes_again(void **state)
+{
+	int64_t deadline = now_ms() + DEADLINE_MS;
+	struct host h, again;
+
+	open_host(&h, AGENT_PORT_EXEC);
+	run_shell(&h, "main", "echo one; read line; echo $line; read line; exit 5", true);
+	wait_for(&h, has_output);
+	send_stdin(&h, "kept\n", 5);
+	assert_int_equal(shutdown(h.fd, SHUT_RD), 0);
+	while (agent.n_conversations) {
+		assert_true(now_ms() < deadline);
+		turn();
+	}
+	close_host(&h);
+	open_host(&again, AGENT_PORT_EXEC);
+	request(&again, "{\"op\":\"attach\"}");
+	wait_for(&again, has_output);
+	assert_string_equal(again.out, "kept\n");
+	send_stdin(&again, "\n", 1);
+	wait_for(&again, has_exit);
+	assert_int_equal(again.status, 5);
+	close_host(&again);
+}
+
 static void main_outlives_its_connection(void **state) /* R02 */
 {
 	struct host h, again;
@@ -638,6 +664,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_noisy_one_in_the_background_neither, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_output_may_end_before_the_process, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_lost_connection_hangs_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(output_that_was_refused_comes_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(main_outlives_its_connection, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_signal_overtakes_input, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_terminal_has_a_size_and_one_output, set_up, tear_down),
