@@ -715,9 +715,13 @@ static struct sk_buff *datagram_gather(struct sock *sk, const struct sk_buff *he
 {
 	size_t before = head ? head->len : sizeof(*to);
 	struct sk_buff *skb;
-	int err;
+	int err = -ENOBUFS;
 
-	skb = sock_alloc_send_skb(sk, before + len, msg->msg_flags & MSG_DONTWAIT, &err);
+	/* What it holds is charged as well, and would wait for itself: as in UDP, a part that goes on never waits. */
+	if (head)
+		skb = sk_wmem_alloc_get(sk) < 2 * READ_ONCE(sk->sk_sndbuf) ? sock_wmalloc(sk, before + len, 1, sk->sk_allocation) : NULL;
+	else
+		skb = sock_alloc_send_skb(sk, before + len, msg->msg_flags & MSG_DONTWAIT, &err);
 	if (!skb)
 		return ERR_PTR(err);
 	skb_put_data(skb, head ? (const void *)head->data : to, before);
@@ -890,6 +894,9 @@ static int datagram_send(struct sock *sk, const struct tsi_address *to, struct m
 	err = inet_send_prepare(sk);
 	if (err)
 		return err;
+	/* Somebody else finished the datagram of which this was to be a part. */
+	if (!datagram_is_corked(sk) && !tsi_address_is_set(to))
+		return -EDESTADDRREQ;
 	if (datagram_is_corked(sk) || datagram_wants_more(sk, msg)) {
 		err = datagram_send_corked(sk, to, msg, len);
 		return err ? err : len;

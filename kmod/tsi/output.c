@@ -149,7 +149,10 @@ void tsi_output_stop(struct tsi_output *output)
 	mutex_unlock(&output->sending);
 	hrtimer_cancel(&output->timer);
 	cancel_work_sync(&output->work);
+	/* Another thread of a program that disconnects may be flushing still. */
+	mutex_lock(&output->sending);
 	output_release(output);
+	mutex_unlock(&output->sending);
 }
 
 /*
@@ -217,6 +220,12 @@ static bool output_has_place(const struct tsi_output *output, size_t len, bool b
 	return !output->n_pages && output->held + len <= OUTPUT_MAX;
 }
 
+/* What is held could not be sent: for want of credit, which a writer waits for, or of memory, which it does not. */
+static int output_lacks(const struct tsi_output *output)
+{
+	return tsi_link_writable(output->link) >= output->held ? -ENOBUFS : -EAGAIN;
+}
+
 /* With sending. */
 static int output_send(struct tsi_output *output, struct msghdr *msg, const struct sock *sk, bool by_page)
 {
@@ -230,14 +239,14 @@ static int output_send(struct tsi_output *output, struct msghdr *msg, const stru
 	if (!output_has_place(output, len, by_page) || output->held + len > tsi_link_writable(output->link))
 		output_send_held(output);
 	if (output->held && !output_has_place(output, len, by_page))
-		return -EAGAIN;
+		return output_lacks(output);
 	hold = output_may_hold(output, sk, len, most, more);
 	if (!hold && !output->held)
 		return tsi_link_send(output->link, msg, len);
 	n = by_page ? output_append_page(output, msg, len) : output_append(output, msg, len);
 	if (n == -ENOMEM) {
 		output_send_held(output);
-		return output->held ? -EAGAIN : tsi_link_send(output->link, msg, len);
+		return output->held ? output_lacks(output) : tsi_link_send(output->link, msg, len);
 	}
 	/* The last part goes with what was held for it. */
 	if (hold && output_has_place(output, 1, by_page))

@@ -133,6 +133,13 @@ int datagram_announced(struct connection *c, uint32_t protocol)
 	return 0;
 }
 
+static void unlist(struct datagram *g)
+{
+	if (g->listed)
+		TAILQ_REMOVE(&g->connection->device->datagrams, g, entry);
+	g->listed = false;
+}
+
 void datagram_bound(struct connection *c, const struct tsi_address *local, uint32_t bits)
 {
 	struct datagram *g = c->datagram;
@@ -140,6 +147,7 @@ void datagram_bound(struct connection *c, const struct tsi_address *local, uint3
 	if (g->protocol != IPPROTO_UDP)
 		return;
 	g->is_bound = true;
+	unlist(g); /* it does not expire any more */
 	udp_bound_set(c->device, &g->bound, local, bits);
 }
 
@@ -168,13 +176,6 @@ static void close_sockets(struct datagram *g)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(g->socket); i++)
 		socket_close(&g->socket[i]);
-}
-
-static void unlist(struct datagram *g)
-{
-	if (g->listed)
-		TAILQ_REMOVE(&g->connection->device->datagrams, g, entry);
-	g->listed = false;
 }
 
 static void datagram_closed(struct connection *c, bool reset)

@@ -554,7 +554,8 @@ static bool serve_all(struct device *d, unsigned *budget)
 {
 	struct connection *c;
 
-	if (!send_strays(d) || !serve_control(d))
+	/* A refusal says why ahead of the RST. */
+	if (!serve_control(d) || !send_strays(d))
 		return true;
 	while ((c = TAILQ_FIRST(&d->ready))) {
 		if (!*budget)
